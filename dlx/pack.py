@@ -1,0 +1,73 @@
+"""A pack: trials with equal shapes that run together on one worker; and what feeds packs to an executor."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from dlx.records import Records
+from dlx.trial import Trial
+
+
+@dataclass(frozen=True, order=True)
+class Resources:
+    """What one pack occupies: CPUs, GPUs (fractions share one device) and memory in bytes (0: not reserved)."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trial of a pack at its seed; ``keep``: its final state is wanted as a parent's; ``parent``: its parent's key."""
+
+    key: str
+    trial: Trial
+    seed: int
+    keep: bool = False
+    parent: str | None = None
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Members that run together; ``folder``: the study's folder in the home (URL); ``source``: digest of the code."""
+
+    members: tuple[Member, ...]
+    resources: Resources
+    folder: str
+    source: str | None = None
+
+
+class Feed(Protocol):
+    """Where an executor gets packs and brings what became of them; called from one thread only."""
+
+    def take(self, resources: Resources | None = None) -> Pack | None:
+        """The next pack (of these resources, when given), or None: nothing now, ask again after a result."""
+
+    def done(self, pack: Pack, records: Records) -> None:
+        """The pack ran; its members' rows."""
+
+    def lost(self, pack: Pack, reason: str) -> None:
+        """The worker died while it ran this pack."""
+
+    def give_back(self, pack: Pack) -> None:
+        """The pack was taken and never begun."""
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to take, now or later: all is done, a budget is spent, or the user said stop."""
+
+    @property
+    def waiting(self) -> int:
+        """How many packs could be taken now."""
+
+    def tick(self) -> None:
+        """Called at least once a second while anything runs: live view, commits, signals."""
+
+
+class Executor(Protocol):
+    """Runs what a feed gives until it is finished."""
+
+    slots: int
+
+    def run(self, feed: Feed) -> None:
+        """Return when the feed is finished and nothing runs; raises ExecutorError when it cannot start."""
