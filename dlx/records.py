@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 COMPLETED, DIVERGED, PRUNED, FAILED = "completed", "diverged", "pruned", "failed"
+TUNE, RECHECK, FINAL, PARENT = "tune", "recheck", "final", "parent"
 
 TRIALS = pa.schema([
     pa.field("key", pa.string(), nullable=False),
@@ -38,12 +39,13 @@ HISTORY = pa.schema([
 
 MEMBERSHIP = pa.schema([
     pa.field("key", pa.string(), nullable=False),
-    pa.field("cell", pa.string(), nullable=False),  # digest of the cell, 32 hexadecimal digits
+    pa.field("seed", pa.int64(), nullable=False),
+    pa.field("cell", pa.string(), nullable=False),  # Study.cell_key: 32 hexadecimal digits
     pa.field("phase", pa.string(), nullable=False),  # tune | recheck | final | parent
     pa.field("search", pa.int32()),  # which of the cell's independent searches; null without one
-    pa.field("ask", pa.int32()),  # which ask of that search; null for final runs without a search
+    pa.field("ask", pa.int32()),  # which ask of that search gave the values; null without one
+    pa.field("params", pa.string()),  # JSON: nuisance axis → value; null without one
 ])
-
 
 @dataclass(frozen=True)
 class Records:

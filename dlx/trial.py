@@ -139,9 +139,7 @@ def exact(value: Any) -> Any:
     """Scalars of NumPy and torch (0-d) as the Python number they are; everything else unchanged."""
     if type(value) in (bool, int, float, str) or value is None:
         return value
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0 or hasattr(value, "dtype") and not hasattr(
-        value, "__len__"
-    ):
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         return value.item()
     return value
 
@@ -234,24 +232,25 @@ def _short(value: Any) -> str:
 # ---------------------------------------------------------------- canonical form and digests
 
 
-def _hash(payload: bytes) -> bytes:
+def digest(payload: bytes) -> bytes:
+    """blake2b-128 of a payload."""
     return hashlib.blake2b(payload, digest_size=DIGEST_BYTES).digest()
 
 
 def scalar_digest(value: Any, place: str) -> bytes:
     """Digest of None, bool, int, float (by ``float.hex``; −0.0 as 0.0; NaN refused) or str."""
     if value is None:
-        return _hash(b"n")
+        return digest(b"n")
     if isinstance(value, bool):
-        return _hash(b"b1" if value else b"b0")
+        return digest(b"b1" if value else b"b0")
     if isinstance(value, int):
-        return _hash(b"i%d" % value)
+        return digest(b"i%d" % value)
     if isinstance(value, float):
         if math.isnan(value):
             raise DeclarationError(f"{place} is NaN, which equals nothing; give a number.")
-        return _hash(b"f" + (value + 0.0).hex().encode())
+        return digest(b"f" + (value + 0.0).hex().encode())
     if isinstance(value, str):
-        return _hash(b"s" + value.encode())
+        return digest(b"s" + value.encode())
     raise DeclarationError(f"{place} is {_short(value)}, {_refusal(value)}")
 
 
@@ -269,12 +268,12 @@ def _refusal(value: Any) -> str:
 
 def sequence_digest(children: Sequence[bytes]) -> bytes:
     """Digest of a tuple or list of digested children."""
-    return _hash(b"t" + b"".join(children))
+    return digest(b"t" + b"".join(children))
 
 
 def mapping_digest(children: Mapping[str, bytes]) -> bytes:
     """Digest of a dict with string keys."""
-    return _hash(b"d" + b"".join(_hash(b"s" + k.encode()) + children[k] for k in sorted(children)))
+    return digest(b"d" + b"".join(digest(b"s" + k.encode()) + children[k] for k in sorted(children)))
 
 
 def component_header(cls: type) -> bytes:
@@ -303,7 +302,7 @@ def setting_digest(value: Any, place: str = "trial") -> bytes:
     """Merkle digest (16 bytes) of a value with all its parts; raises DeclarationError for what cannot be hashed."""
     value = exact(value)
     if isinstance(value, File):
-        return _hash(b"F" + value.read_bytes())
+        return digest(b"F" + value.read_bytes())
     if is_component(value):
         hints = annotations(type(value))
         parts = [component_header(type(value))]
@@ -312,7 +311,7 @@ def setting_digest(value: Any, place: str = "trial") -> bytes:
             child = coerce(getattr(value, f.name), hints[f.name], here)
             if not left_out(f, child):
                 parts += [field_name_digest(f.name), setting_digest(child, here)]
-        return _hash(b"".join(parts))
+        return digest(b"".join(parts))
     if isinstance(value, list | tuple):
         return sequence_digest([setting_digest(v, f"{place}[{i}]") for i, v in enumerate(value)])
     if isinstance(value, Mapping):

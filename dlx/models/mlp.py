@@ -1,0 +1,43 @@
+"""The multilayer perceptron."""
+
+import typing
+from dataclasses import dataclass
+
+from dlx.errors import DeclarationError
+
+if typing.TYPE_CHECKING:
+    import torch
+
+ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "tanh": "Tanh", "sigmoid": "Sigmoid"}
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Affine maps with an activation between them, inputs-width-…-width-outputs, with PyTorch's default initialisation.
+
+    width: units in each hidden layer; depth: number of hidden layers; activation: relu, gelu, tanh or sigmoid.
+    """
+
+    width: int
+    depth: int
+    activation: str = "relu"
+    bias: bool = True
+
+    def check(self) -> None:
+        """Raise DeclarationError where a value is out of its range."""
+        if self.width < 1:
+            raise DeclarationError(f"width is {self.width}; it must be at least 1.")
+        if self.depth < 1:
+            raise DeclarationError(f"depth is {self.depth}; give at least 1 hidden layer, or use models.Linear().")
+        if self.activation not in ACTIVATIONS:
+            raise DeclarationError(f"activation is {self.activation!r}; it must be one of {', '.join(ACTIVATIONS)}.")
+
+    def build(self, inputs: int, outputs: int) -> "torch.nn.Module":
+        """A module from (batch, inputs) to (batch, outputs)."""
+        import torch
+
+        layers: list[torch.nn.Module] = []
+        for _ in range(self.depth):
+            layers += [torch.nn.Linear(inputs, self.width, bias=self.bias), getattr(torch.nn, ACTIVATIONS[self.activation])()]
+            inputs = self.width
+        return torch.nn.Sequential(*layers, torch.nn.Linear(inputs, outputs, bias=self.bias))

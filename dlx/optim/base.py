@@ -1,0 +1,43 @@
+"""What any optimizer offers: a pure ``init`` and a pure ``update``, for one model."""
+
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from dlx.errors import DeclarationError
+from dlx.shelf import Shelf
+
+if typing.TYPE_CHECKING:
+    import torch
+
+Tensors: TypeAlias = "dict[str, torch.Tensor]"  # name of a parameter → tensor of its shape
+State: TypeAlias = dict[str, Any]  # nested dicts of tensors
+
+
+@runtime_checkable
+class Optimizer(Protocol, metaclass=Shelf):
+    """A rule for steps; ``varies`` on the class names the fields that enter ``update`` as 0-d tensors in ``hyper``."""
+
+    def init(self, params: Tensors) -> State:
+        """The state before the first step."""
+
+    def update(self, grads: Tensors, state: State, params: Tensors, hyper: Mapping[str, Any]) -> tuple[Tensors, State]:
+        """Parameters and state after one step; changes none of its arguments."""
+
+
+Optimizer.exemplify("optim.SGD(lr=0.1)")
+
+
+def check_not_negative(**fields: float) -> None:
+    """Raise DeclarationError for a field that is negative or not finite."""
+    for name, value in fields.items():
+        if not 0.0 <= value < math.inf:
+            raise DeclarationError(f"{name} is {value}; it must be finite and not negative.")
+
+
+def check_shares(**fields: float) -> None:
+    """Raise DeclarationError for a field outside [0, 1)."""
+    for name, value in fields.items():
+        if not 0.0 <= value < 1.0:
+            raise DeclarationError(f"{name} is {value}; it must lie in [0, 1).")

@@ -1,0 +1,142 @@
+"""A study: the whole declaration of a question, from template to figures."""
+
+import dataclasses
+import re
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Self
+
+from dlx import overrides
+from dlx.errors import DeclarationError
+from dlx.pack import Resources
+from dlx.space import Cell, Space
+from dlx.trial import Trial, coerce, digest
+from dlx.tuning import TUNING_SEEDS, Objective, Search
+
+if typing.TYPE_CHECKING:
+    from dlx.plan import Plan
+    from dlx.results import Results
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A question, a template with markers, and how its trials are tuned, repeated, run and looked at.
+
+    ``seeds``: how many seeds (or which ones) every cell gets. ``skip``: drops the cells for which it returns true.
+    ``resources``: what one pack occupies, or a function of the trial. ``pack``: most trials that train together.
+    ``retries``: how often a trial that raises is tried again. ``presets``: name → overrides by path.
+    ``scheduler``: a scheduler of Ray Tune's, such as ``ASHAScheduler``, for trials that log steps; they then run alone.
+    Raises DeclarationError, naming the place and the fix, for what cannot be run.
+    """
+
+    name: str
+    question: str
+    template: Trial
+    objective: Objective | None = None
+    search: Search | None = None
+    seeds: int | Sequence[int] = 1
+    figures: Sequence[Callable[["Results"], Any]] = ()
+    presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    skip: Callable[[Any], bool] | None = None
+    resources: Resources | Callable[[Any], Resources] = Resources()
+    pack: int = 64
+    retries: int = 0
+    scheduler: Any = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise DeclarationError(
+                f"name is {self.name!r}; a study's name has letters, digits, spaces, '.', '_' and '-' only, begins "
+                "with a letter or digit and is at most 100 characters long."
+            )
+        for name, least in (("pack", 1), ("retries", 0)):
+            if coerce(getattr(self, name), int, name) < least:
+                raise DeclarationError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        self._check_seeds()
+        self._check_tuning()
+
+    def _check_seeds(self) -> None:
+        seeds = self.seed_list
+        if not seeds or len(set(seeds)) < len(seeds) or any(isinstance(s, bool) or not isinstance(s, int)
+                                                           or not 0 <= s < TUNING_SEEDS for s in seeds):
+            raise DeclarationError(
+                f"seeds is {self.seeds!r}; give a number of seeds, or different whole numbers from 0 to 10⁹ − 1."
+            )
+
+    def _check_tuning(self) -> None:
+        if self.search is not None:
+            if not isinstance(self.search, Search):
+                raise DeclarationError(f"search is {self.search!r}; it must be a search, such as dlx.TPE(trials=16).")
+            self.search.check()
+        if self.objective is not None and not isinstance(self.objective, Objective):
+            raise DeclarationError(f"objective is {self.objective!r}; write dlx.minimize('val/loss') or dlx.maximize.")
+        if not (tuned := self.space.tuned):
+            return
+        missing = [n for n in ("objective", "search") if getattr(self, n) is None]
+        if missing:
+            example = {"objective": "objective=dlx.minimize('val/loss')", "search": "search=dlx.TPE(trials=16)"}
+            raise DeclarationError(
+                f"template.{tuned[0]} must be tuned, but the study has no {' and no '.join(missing)}; give "
+                f"{' and '.join(example[n] for n in missing)}, or a fixed value or grid there."
+            )
+
+    @cached_property
+    def space(self) -> Space:
+        """The compiled template: its axes and cells."""
+        return Space(self.template, self.skip)
+
+    @cached_property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds that every cell gets."""
+        if isinstance(self.seeds, int) and not isinstance(self.seeds, bool):
+            return tuple(range(self.seeds))
+        return tuple(self.seeds) if isinstance(self.seeds, Sequence | range) else ()
+
+    def cell_key(self, cell: Cell) -> str:
+        """What rows of a cell are filed under: its setting, and for a tuned cell also the search and the objective."""
+        if not self.space.is_tuned(cell):
+            return cell.key
+        assert self.search is not None and self.objective is not None
+        protocol = f"{self.search.identity()}\0{self.objective.direction} {self.objective.metric}"
+        return digest(cell.digest + protocol.encode()).hex()
+
+    def resources_of(self, trial: Trial) -> Resources:
+        """What a pack with this trial occupies."""
+        return self.resources if isinstance(self.resources, Resources) else self.resources(trial)
+
+    def with_(self, changes: Mapping[str, Any]) -> Self:
+        """The study with other values by path: ``study.with_({"template.model.width": dlx.grid(4, 8)})``.
+
+        A component among the options of a grid is named in brackets: ``template.optimizer[SGD].lr``.
+        Raises DeclarationError with the nearest match for a path that does not exist.
+        """
+        return overrides.apply(self, changes)
+
+    def preset(self, name: str) -> Self:
+        """The study with the overrides of one of its presets; raises DeclarationError for an unknown one."""
+        if name not in self.presets:
+            known = ", ".join(self.presets) or "none"
+            raise DeclarationError(f"The study {self.name} has no preset {name!r}; it has: {known}.")
+        return self.with_(self.presets[name])
+
+    def plan(self, home: str | None = None) -> "Plan":
+        """Cells, trials by phase, packs, stored and missing; nothing is started, written or deleted."""
+        from dlx.plan import make_plan
+        from dlx.store import Store
+
+        return make_plan(self, Store(self.name, home))
+
+    def run(self, **options: Any) -> "Results":
+        """Run what is missing and return the results; see ``dlx.run.run`` for the options."""
+        from dlx.run import run
+
+        return run(self, **options)
+
+    def results(self, home: str | None = None) -> "Results":
+        """What is stored of this study's wanted trials; starts nothing."""
+        from dlx.results import Results
+
+        return Results.of(self, home)

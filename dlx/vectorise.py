@@ -1,0 +1,173 @@
+"""The only place where a pack axis exists: what is written for one model becomes one computation for all members.
+
+Trees of members are stacked along a first axis, leaf by leaf; a leaf that is the same object in all of them is kept
+once. A function of one member's trees is vectorised by ``torch.func.vmap`` and recorded once as a flat list of tensor
+operations, because replaying that costs a fraction of what ``vmap`` and ``grad`` cost anew at every step.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule, Node
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+LEAF = tree_flatten(torch.empty(0))[1]  # the structure of a single tensor
+AHEAD = 1 << 20  # indices that are drawn ahead, over all members
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """What a recording holds for: where the members lie in each leaf, the sizes of the leaves, the trees' structure."""
+
+    axes: tuple[int | None, ...]
+    sizes: tuple[tuple[torch.Size, torch.dtype, torch.device], ...]
+    spec: TreeSpec
+
+
+form = lru_cache(maxsize=None)(Form)  # one object for equal forms, so that comparing them costs nothing
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """The trees of all members in one: leaves with the members along axis 0, or shared where the axis is None."""
+
+    leaves: tuple[Tensor, ...]
+    form: Form
+
+
+def stacked(leaves: Sequence[Tensor], axes: Sequence[int | None], spec: TreeSpec) -> Stacked:
+    """Leaves with their form."""
+    sizes = tuple((leaf.shape, leaf.dtype, leaf.device) for leaf in leaves)
+    return Stacked(tuple(leaves), form(tuple(axes), sizes, spec))
+
+
+class Order(Protocol):
+    """Which rows one member trains on at each step: ``batch`` of them, ``always`` the same ones or drawn in order."""
+
+    batch: int
+    always: Tensor | None
+
+    def take(self, steps: int) -> Tensor:
+        """The rows of the next steps, (steps, batch) int64."""
+
+
+def stack(trees: Sequence[Any], device: str, dtype: torch.dtype, share: bool = True) -> Stacked:
+    """Trees of equal structure as one, on a device; floating-point leaves, and numbers, in this dtype.
+
+    share: keep once what is the same tensor in all trees.
+    """
+    flat = [tree_flatten(tree) for tree in trees]
+    leaves: list[Tensor] = []
+    axes: list[int | None] = []
+    for column in zip(*(leaves for leaves, _ in flat), strict=True):
+        shared = share and isinstance(column[0], Tensor) and all(leaf is column[0] for leaf in column)
+        leaf = column[0] if shared else torch.stack([torch.as_tensor(v, dtype=_wanted(v, dtype)) for v in column])
+        leaves.append(leaf.to(device=device, dtype=_wanted(leaf, dtype)))
+        axes.append(None if shared else 0)
+    return stacked(leaves, axes, flat[0][1])
+
+
+def _wanted(leaf: Any, dtype: torch.dtype) -> torch.dtype:
+    if isinstance(leaf, Tensor) and not leaf.is_floating_point():
+        return leaf.dtype
+    return dtype
+
+
+def unstack(together: Stacked, members: int) -> list[Any]:
+    """The tree of each member, on the CPU; waits for the device."""
+    columns = []
+    for leaf, axis in zip(together.leaves, together.form.axes, strict=True):
+        leaf = leaf.cpu()
+        columns.append([leaf] * members if axis is None else leaf.unbind(0))
+    return [tree_unflatten([column[i] for column in columns], together.form.spec) for i in range(members)]
+
+
+def vectorise(function: Callable[..., Any]) -> Callable[..., Stacked]:
+    """A function of one member's trees as a function of all members'; pure, and without randomness."""
+    recordings: dict[tuple[Form, ...], tuple[GraphModule, Form]] = {}
+
+    @torch.no_grad()
+    def together(*arguments: Stacked) -> Stacked:
+        forms = tuple(argument.form for argument in arguments)
+        leaves = [leaf for argument in arguments for leaf in argument.leaves]
+        if forms not in recordings:
+            recordings[forms] = _record(function, forms, leaves)
+        recording, result = recordings[forms]
+        return Stacked(recording(*leaves), result)
+
+    return together
+
+
+def vectorise_by_rows(function: Callable[..., Tensor], at_once: int) -> Callable[..., Stacked]:
+    """As ``vectorise`` for a function whose last argument is rows (n,) and whose result is (n, ...).
+
+    at_once: so many rows are computed at a time, and the results are joined, which saves memory and caches.
+    """
+    together = vectorise(function)
+
+    @torch.no_grad()
+    def joined(*arguments: Stacked) -> Stacked:
+        *others, rows = arguments
+        (leaf,), (axis,) = rows.leaves, rows.form.axes
+        along = 0 if axis is None else 1
+        pieces = leaf.tensor_split(math.ceil(leaf.shape[along] / at_once), dim=along)
+        parts = [together(*others, stacked([piece], [axis], LEAF)) for piece in pieces]
+        return stacked([torch.cat([part.leaves[0] for part in parts], dim=1)], [0], LEAF)
+
+    return joined
+
+
+def _record(function: Callable[..., Any], forms: Sequence[Form], leaves: list[Tensor]) -> tuple[GraphModule, Form]:
+    """The operations that a function of trees performs on stacked leaves, and the form of its result."""
+    structure: list[TreeSpec] = []
+
+    def flat(*one: Tensor) -> tuple[Tensor, ...]:
+        rest = iter(one)
+        trees = [tree_unflatten([next(rest) for _ in form.axes], form.spec) for form in forms]
+        result, spec = tree_flatten(function(*trees))
+        structure.append(spec)
+        return tuple(result)
+
+    axes = tuple(axis for form in forms for axis in form.axes)
+    recording = make_fx(torch.func.vmap(flat, in_dims=axes))(*leaves)
+    _simplify(recording)
+    results = recording(*leaves)
+    return recording, stacked(results, [0] * len(results), structure[0]).form
+
+
+RESHAPES = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default, torch.ops.aten.expand.default}
+
+
+def _simplify(recording: GraphModule) -> None:
+    """Take out what changes nothing: reshapes to the same shape, products with 1, results that nobody uses."""
+    for node in recording.graph.nodes:
+        source = node.args[0] if node.args else None
+        if not isinstance(source, Node) or "tensor_meta" not in source.meta:
+            continue
+        reshaped = node.target in RESHAPES and node.meta["tensor_meta"].shape == source.meta["tensor_meta"].shape
+        times_one = node.target == torch.ops.aten.mul.Scalar and node.args[1] == 1
+        if reshaped or times_one:
+            node.replace_all_uses_with(source)
+    recording.graph.eliminate_dead_code()
+    recording.recompile()
+
+
+def batches(orders: Sequence[Order], steps: int, device: str) -> Iterator[Stacked]:
+    """For each step the rows of all members; drawn ahead, so that a step waits for no generator."""
+    always = [order.always for order in orders]
+    if always[0] is not None:
+        yield from itertools.repeat(stack(always, device, torch.get_default_dtype()), steps)
+        return
+    chunk = max(1, AHEAD // (len(orders) * orders[0].batch))
+    for start in range(0, steps, chunk):
+        ahead = torch.stack([order.take(min(chunk, steps - start)) for order in orders], dim=1).to(device)
+        first = stacked(ahead[:1].unbind(0), (0,), LEAF).form
+        for rows in ahead.unbind(0):
+            yield Stacked((rows,), first)
