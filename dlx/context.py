@@ -2,7 +2,7 @@
 
 import hashlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ class Context:
         self.device = device
         self.place = place
         self.history: dict[str, tuple[list[int], list[float]]] = {}
+        self.on_log: Callable[[int, dict[str, float]], None] | None = None  # called after each log
 
     def rng(self, purpose: str) -> "np.random.Generator":
         """A NumPy generator for one purpose; equal purposes give equal streams."""
@@ -54,10 +55,13 @@ class Context:
         """Record metrics at an integer step; ``metrics`` takes names with a slash, as in ``{"val/loss": 0.3}``."""
         if isinstance(step, bool) or int(step) != step:
             raise TypeError(f"ctx.log: step is {step!r}; it must be an integer.")
-        for name, value in {**(metrics or {}), **more}.items():
+        now = {name: float(value) for name, value in {**(metrics or {}), **more}.items()}
+        for name, value in now.items():
             steps, logged = self.history.setdefault(name, ([], []))
             steps.append(int(step))
-            logged.append(float(value))
+            logged.append(value)
+        if self.on_log is not None:
+            self.on_log(int(step), now)
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the final state (name → tensor or array) where trials that name this one as ``parent`` find it.

@@ -40,5 +40,6 @@ class MSE:
         import torch
 
         if not targets.is_floating_point():
-            targets = (targets.unsqueeze(-1) == torch.arange(outputs.shape[-1], device=outputs.device)).to(outputs.dtype)
+            classes = torch.arange(outputs.shape[-1], device=outputs.device)
+            targets = (targets.unsqueeze(-1) == classes).to(outputs.dtype)
         return (outputs - targets).square().mean(dim=-1)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, cast
 
+from dlx.coercion import exact
 from dlx.errors import DeclarationError
-from dlx.trial import exact
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Grid(Marker):
     spelled: ClassVar[str] = "grid"
 
     def __repr__(self) -> str:
-        return f"grid({', '.join(map(repr, self.options))})"
+        return f"{self.spelled}({', '.join(map(repr, self.options))})"
 
     def check(self, place: str) -> None:
         if not self.options:
@@ -43,8 +43,10 @@ class Grid(Marker):
 class Choice(Grid):
     spelled: ClassVar[str] = "choice"
 
-    def __repr__(self) -> str:
-        return f"choice({', '.join(map(repr, self.options))})"
+    def check(self, place: str) -> None:
+        super().check(place)
+        if len(set(map(repr, self.options))) < len(self.options):
+            raise DeclarationError(f"{place}: {self!r} has an option twice; give each once.")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,7 +63,7 @@ class Range(Marker):
                 raise DeclarationError(f"{place}: {self!r} has the bound {bound!r}; bounds must be finite numbers.")
         if self.low >= self.high:
             raise DeclarationError(
-                f"{place}: {self!r} has its bounds the wrong way round; write {self.spelled}(low, high) with low < high."
+                f"{place}: {self!r} has its bounds reversed; write {self.spelled}(low, high) with low < high."
             )
 
 

@@ -3,14 +3,15 @@
 import ast
 import dataclasses
 import difflib
+import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from dlx import markers
+from dlx.coercion import is_component
+from dlx.compile import option_labels
 from dlx.errors import DeclarationError
 from dlx.markers import Grid, Marker
-from dlx.nodes import option_labels
-from dlx.trial import is_component
 
 S = TypeVar("S")
 CALLS = ("grid", "uniform", "loguniform", "randint", "choice")
@@ -30,14 +31,15 @@ def apply(study: S, changes: Mapping[str, Any]) -> S:
             current = _replace(current, "", lambda place, v, old=old, new=value: new if v is old else v)
         else:
             current = _replace(current, "", lambda place, v, path=path, new=value: new if place == path else v)
-    return current
+    return typing.cast(S, current)
 
 
 def _unknown(path: str, known: Mapping[str, Any]) -> str:
     near = difflib.get_close_matches(path, known, n=1, cutoff=0.5)
     if not near and (tail := path.rpartition(".")[2]):
         near = [p for p in known if p.rpartition(".")[2] == tail][:1]
-    hint = f"did you mean {near[0]!r}?" if near else f"paths begin with {', '.join(sorted(p for p in known if '.' not in p))}."
+    roots = ", ".join(sorted(p for p in known if "." not in p and "[" not in p))
+    hint = f"did you mean {near[0]!r}?" if near else f"paths begin with {roots}."
     return f"Nothing in the study is called {path!r}; {hint}"
 
 
@@ -96,10 +98,11 @@ def parse(text: str) -> tuple[str, Any]:
     if not sign or not path.strip() or not right.strip():
         raise DeclarationError(f"--set {text!r} is not path=value; write, say, --set 'template.model.width=32,64'.")
     try:
-        items = ast.parse(f"[{right}]", mode="eval").body
-        assert isinstance(items, ast.List)
-        values = [_literal(node) for node in items.elts]
-    except (SyntaxError, ValueError, AssertionError) as e:
+        items = ast.parse(f"({right.strip()},)", mode="eval").body
+        values = [_literal(node) for node in items.elts] if isinstance(items, ast.Tuple) else []
+        if not values:
+            raise ValueError("not a list of values")
+    except (SyntaxError, ValueError, TypeError, RecursionError) as e:
         words = [w.strip() for w in right.split(",")]
         if not all(w.replace("_", "").replace("-", "").isalnum() for w in words):
             raise DeclarationError(

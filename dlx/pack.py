@@ -18,7 +18,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Member:
-    """One trial of a pack at its seed; ``keep``: its final state is wanted as a parent's; ``parent``: its parent's key."""
+    """One trial of a pack at its seed; ``keep``: its final state is a parent's; ``parent``: its parent's key."""
 
     key: str
     trial: Trial

@@ -12,9 +12,12 @@ from functools import cached_property
 from typing import Any, overload
 
 from dlx import nodes
+from dlx.coercion import is_component
+from dlx.compile import compile_template
 from dlx.errors import DeclarationError
 from dlx.markers import Marker
-from dlx.trial import Trial, is_component
+from dlx.products import Scope, reorder
+from dlx.trial import Trial
 
 Suggest = Callable[[str, Marker, tuple[str, ...]], Any]
 MOST_CHECKED = 10_000  # cells resolved and checked before a run; the rest are checked as they are packed
@@ -81,7 +84,7 @@ class Space:
                 f"template is {type(template).__name__}; it must be a dlx.Training(...) or a frozen dataclass "
                 "that derives from dlx.Trial."
             )
-        self.root, self.axes, self.tuned = nodes.compile_template(template)
+        self.root, self.axes, self.tuned = compile_template(template)
         self.skip = skip
 
     # ------------------------------------------------------------ cells
@@ -111,17 +114,19 @@ class Space:
     def _regime(self, fixed: dict[int, int]) -> Regime:
         free = [i for i in self.root.active_axes(fixed) if i not in fixed]
         sizes = [len(self.axes[i].labels) for i in free]
-        if any(isinstance(n, nodes.DerivedValue) for n in self.root.active(fixed)):
-            combinations = itertools.product(*map(range, sizes))
-            digests = [self._digest({**fixed, **dict(zip(free, c, strict=True))}) for c in combinations]
-        else:
-            digests = nodes.reorder(self.root.table(fixed, nodes.Scope(self.axes)), free, dict(zip(free, sizes, strict=True)))
+        scope = Scope(self.axes, tuple(free), self._derived(fixed, free))
+        digests = reorder(self.root.table(fixed, scope), free, dict(zip(free, sizes, strict=True)))
         return Regime(fixed, tuple(free), tuple(sizes), digests)
 
-    def _digest(self, options: Mapping[int, int]) -> bytes:
-        """The digest of one cell with derived values, which depend on the whole of it."""
-        scope = nodes.Scope(self.axes, nodes.derive(self.root, options, None))
-        return self.root.table(options, scope).digests[0]
+    def _derived(self, fixed: Mapping[int, int], free: Sequence[int]) -> list[dict[str, Any]]:
+        """The derived values of every combination of the free axes, which depend on the whole of it."""
+        found: list[dict[str, Any]] = []
+        if wanted := nodes.derived_nodes(self.root, fixed):
+            for combination in itertools.product(*(range(len(self.axes[i].labels)) for i in free)):
+                options = {**fixed, **dict(zip(free, combination, strict=True))}
+                params: nodes.Params = None if self.tuned and self.root.has_tuned(options) else {}
+                found.append(nodes.derive(self.root, wanted, options, params))
+        return found
 
     def _skipped(self, cell: Cell) -> bool:
         try:
@@ -157,7 +162,11 @@ class Space:
 
     def is_tuned(self, cell: Cell) -> bool:
         """Whether the cell has nuisance axes."""
-        return self.root.has_tuned(cell.options)
+        return bool(self.tuned) and self.root.has_tuned(cell.options)
+
+    def tuned_axes(self, cell: Cell) -> dict[str, Marker]:
+        """Nuisance axes of a cell, those of every option of a choice among them."""
+        return {n.name: n.marker for n in self.root.active(cell.options) if isinstance(n, nodes.Tuned)}
 
     def ask(self, cell: Cell, suggest: Suggest) -> dict[str, Any]:
         """Values for the nuisance axes of a cell, each asked of ``suggest(name, marker, labels)`` in declared order."""
@@ -171,7 +180,7 @@ class Space:
 
     def trial(self, cell: Cell, params: Mapping[str, Any] | None = None) -> Trial:
         """The resolved and checked trial of a cell; raises DeclarationError naming the component that refuses."""
-        resolved = self.resolve(cell.options, params or {})
+        resolved: Trial = self.resolve(cell.options, params or {})
         check_components(resolved, "template")
         return resolved
 

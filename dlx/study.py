@@ -8,17 +8,20 @@ from functools import cached_property
 from typing import Any, Self
 
 from dlx import overrides
+from dlx.canonical import digest
+from dlx.coercion import coerce
 from dlx.errors import DeclarationError
 from dlx.pack import Resources
-from dlx.space import Cell, Space
-from dlx.trial import Trial, coerce, digest
-from dlx.tuning import TUNING_SEEDS, Objective, Search
+from dlx.space import MOST_CHECKED, Cell, Space
+from dlx.trial import Trial
+from dlx.tuning import TUNING_SEEDS, Objective, Search, check_whole
 
 if typing.TYPE_CHECKING:
     from dlx.plan import Plan
     from dlx.results import Results
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
+ONE_CPU = Resources()
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,98}[A-Za-z0-9_-])?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Study:
     figures: Sequence[Callable[["Results"], Any]] = ()
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     skip: Callable[[Any], bool] | None = None
-    resources: Resources | Callable[[Any], Resources] = Resources()
+    resources: Resources | Callable[[Any], Resources] = ONE_CPU
     pack: int = 64
     retries: int = 0
     scheduler: Any = None
@@ -50,18 +53,34 @@ class Study:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise DeclarationError(
                 f"name is {self.name!r}; a study's name has letters, digits, spaces, '.', '_' and '-' only, begins "
-                "with a letter or digit and is at most 100 characters long."
+                "with a letter or digit, ends with no space or '.' and is at most 100 characters long."
             )
-        for name, least in (("pack", 1), ("retries", 0)):
-            if coerce(getattr(self, name), int, name) < least:
-                raise DeclarationError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        self._check_kinds()
         self._check_seeds()
         self._check_tuning()
 
+    def _check_kinds(self) -> None:
+        coerce(self.question, str, "question")
+        for name, least in (("pack", 1), ("retries", 0)):
+            check_whole(name, getattr(self, name), least)
+        if not isinstance(self.presets, Mapping):
+            raise DeclarationError(f"presets is {self.presets!r}; it must be a dict of name → overrides.")
+        for name, changes in self.presets.items():
+            if not isinstance(changes, Mapping):
+                raise DeclarationError(f"presets[{name!r}] is {changes!r}; it must be a dict of path → value.")
+        if not isinstance(self.figures, Sequence) or not all(map(callable, self.figures)):
+            raise DeclarationError(f"figures is {self.figures!r}; it must be a list of functions of the results.")
+        if self.skip is not None and not callable(self.skip):
+            raise DeclarationError(f"skip is {self.skip!r}; it must be a function of the trial.")
+        if not isinstance(self.resources, Resources) and not callable(self.resources):
+            raise DeclarationError(
+                f"resources is {self.resources!r}; write dlx.Resources(cpus=2), or a function of the trial."
+            )
+
     def _check_seeds(self) -> None:
         seeds = self.seed_list
-        if not seeds or len(set(seeds)) < len(seeds) or any(isinstance(s, bool) or not isinstance(s, int)
-                                                           or not 0 <= s < TUNING_SEEDS for s in seeds):
+        whole = all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < TUNING_SEEDS for s in seeds)
+        if not seeds or not whole or len(set(seeds)) < len(seeds):
             raise DeclarationError(
                 f"seeds is {self.seeds!r}; give a number of seeds, or different whole numbers from 0 to 10⁹ − 1."
             )
@@ -71,8 +90,10 @@ class Study:
             if not isinstance(self.search, Search):
                 raise DeclarationError(f"search is {self.search!r}; it must be a search, such as dlx.TPE(trials=16).")
             self.search.check()
-        if self.objective is not None and not isinstance(self.objective, Objective):
-            raise DeclarationError(f"objective is {self.objective!r}; write dlx.minimize('val/loss') or dlx.maximize.")
+        if self.objective is not None:
+            if not isinstance(self.objective, Objective):
+                raise DeclarationError(f"objective is {self.objective!r}; write dlx.minimize('val/loss').")
+            self.objective.check()
         if not (tuned := self.space.tuned):
             return
         missing = [n for n in ("objective", "search") if getattr(self, n) is None]
@@ -82,6 +103,10 @@ class Study:
                 f"template.{tuned[0]} must be tuned, but the study has no {' and no '.join(missing)}; give "
                 f"{' and '.join(example[n] for n in missing)}, or a fixed value or grid there."
             )
+        if self.search is not None and self.search.ranges:
+            for cell in self.space.cells[:MOST_CHECKED]:
+                if self.space.is_tuned(cell):
+                    self.search.check_axes(self.space.tuned_axes(cell), self.space.describe(cell))
 
     @cached_property
     def space(self) -> Space:
@@ -105,7 +130,12 @@ class Study:
 
     def resources_of(self, trial: Trial) -> Resources:
         """What a pack with this trial occupies."""
-        return self.resources if isinstance(self.resources, Resources) else self.resources(trial)
+        if isinstance(self.resources, Resources):
+            return self.resources
+        given = self.resources(trial)
+        if not isinstance(given, Resources):
+            raise DeclarationError(f"resources= gave {given!r} for a trial; it must give dlx.Resources(...).")
+        return given
 
     def with_(self, changes: Mapping[str, Any]) -> Self:
         """The study with other values by path: ``study.with_({"template.model.width": dlx.grid(4, 8)})``.

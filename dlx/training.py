@@ -133,7 +133,7 @@ def initial(trial: Training, ctx: "Context") -> "torch.nn.Module":
         module = trial.model.build(*trial.data.dimensions())
     parent = ctx.parent() if trial.parent is not None else None
     if parent is not None:
-        module.load_state_dict(parent)
+        module.load_state_dict(parent, assign=True)
     return module
 
 

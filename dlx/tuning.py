@@ -4,11 +4,20 @@ Optuna carries the searches out (``dlx.search``); here they are only declared.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from dlx.errors import DeclarationError
+from dlx.markers import Choice, Marker
 
 TUNING_SEEDS = 1_000_000_000  # seeds from here on tune; those below are for final runs
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Raise DeclarationError unless the value is a whole number that is not too small."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise DeclarationError(f"{name} is {value!r}; it must be a whole number of at least {least}.")
+
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
@@ -21,6 +30,13 @@ class Objective:
     def sign(self) -> int:
         """1 when smaller is better, −1 when larger is."""
         return 1 if self.direction == "minimize" else -1
+
+    def check(self) -> None:
+        """Raise DeclarationError when it names no metric."""
+        if not isinstance(self.metric, str) or not self.metric:
+            raise DeclarationError(
+                f"objective is {self.direction}({self.metric!r}); name a metric, as in dlx.minimize('val/loss')."
+            )
 
 
 def minimize(metric: str) -> Objective:
@@ -50,13 +66,22 @@ class Search:
 
     algorithm: ClassVar[str] = "search"
     requires: ClassVar[str | None] = None
+    ranges: ClassVar[int] = 0  # how many axes a cell must have at least, and then no choice; 0: any will do
 
     def check(self) -> None:
         """Raise DeclarationError naming the number that cannot be."""
-        for name, least in (("trials", 1), ("repeats", 1), ("parallel", 1), ("top", 1), ("recheck", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise DeclarationError(f"search.{name} is {value!r}; it must be a whole number of at least {least}.")
+        for f in dataclasses.fields(self):
+            check_whole(f"search.{f.name}", getattr(self, f.name), 0 if f.name == "recheck" else 1)
+
+    def check_axes(self, axes: Mapping[str, Marker], cell: str) -> None:
+        """Raise DeclarationError when the search cannot tune these nuisance axes of a cell."""
+        choices = [name for name, marker in axes.items() if isinstance(marker, Choice)]
+        if self.ranges and (choices or len(axes) < self.ranges):
+            problem = f"cannot tune the choice at template.{choices[0]}" if choices else f"finds only {', '.join(axes)}"
+            raise DeclarationError(
+                f"search=dlx.{type(self).__name__}(...) {problem} in the cell ({cell}) and needs {self.ranges} or more "
+                "ranges and no choice; use dlx.TPE(...)."
+            )
 
     def identity(self) -> str:
         """What a search is apart from its budget: changing it makes it another search, extending it does not."""
@@ -94,6 +119,7 @@ class CMA(Search):
 
     algorithm: ClassVar[str] = "cma"
     requires: ClassVar[str | None] = "cmaes"
+    ranges: ClassVar[int] = 2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections.abc import Callable
 
 from dlx.context import Context, Place
 from dlx.pack import Member, Pack
@@ -11,9 +12,16 @@ from dlx.trial import values
 LONGEST_ERROR = 20_000  # characters of a traceback that are kept
 
 
-def run_pack(pack: Pack, device: str = "cpu") -> Records:
-    """Run all members of a pack, together when there are several, and return one row for each."""
+def run_pack(
+    pack: Pack, device: str = "cpu", on_log: Callable[[int, dict[str, float]], None] | None = None
+) -> Records:
+    """Run all members of a pack, together when there are several, and return one row for each.
+
+    on_log: called with step and metrics whenever a member logs.
+    """
     contexts = [_context(pack, m, device) for m in pack.members]
+    for ctx in contexts:
+        ctx.on_log = on_log
     started, begun = time.time(), time.perf_counter()
     results = _results(pack, contexts)
     seconds = (time.perf_counter() - begun) / len(pack.members)

@@ -49,7 +49,8 @@ def test_recording_is_not_reused_for_other_sizes_or_values():
 
 def test_a_result_that_does_not_depend_on_the_member_is_given_to_each():
     fixed = vectorise(lambda x, y: (x, y))
-    together = fixed(stack([torch.ones(2), torch.zeros(2)], "cpu", F64), stack([torch.ones(3, dtype=F64)] * 2, "cpu", F64))
+    different, equal = [torch.ones(2), torch.zeros(2)], [torch.ones(3, dtype=F64)] * 2
+    together = fixed(stack(different, "cpu", F64), stack(equal, "cpu", F64))
     assert [leaf.shape for leaf in together.leaves] == [(2, 2), (2, 3)]
 
 

@@ -1,5 +1,6 @@
 """Arrays that take long to make, kept on this machine in ``$DLX_DATA_DIR`` or ``~/.cache/dlx``."""
 
+import contextlib
 import os
 import tempfile
 import typing
@@ -26,10 +27,8 @@ def cached(name: str, make: "Callable[[], dict[str, np.ndarray]]") -> "dict[str,
             return dict(stored)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # absent or damaged
         arrays = make()
-    try:
+    with contextlib.suppress(OSError):
         _write(path, arrays)
-    except OSError:
-        pass
     return arrays
 
 

@@ -38,6 +38,7 @@ class MLP:
 
         layers: list[torch.nn.Module] = []
         for _ in range(self.depth):
-            layers += [torch.nn.Linear(inputs, self.width, bias=self.bias), getattr(torch.nn, ACTIVATIONS[self.activation])()]
+            activation = getattr(torch.nn, ACTIVATIONS[self.activation])()
+            layers += [torch.nn.Linear(inputs, self.width, bias=self.bias), activation]
             inputs = self.width
         return torch.nn.Sequential(*layers, torch.nn.Linear(inputs, outputs, bias=self.bias))

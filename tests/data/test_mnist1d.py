@@ -52,7 +52,8 @@ def test_seed_decides_the_split_and_nothing_else_does():
 
 
 def test_inputs_are_the_same_object_for_all_members():
-    assert data.MNIST1D().load(Context(1))["train"].inputs is data.MNIST1D(label_noise=0.1).load(Context(2))["val"].inputs
+    one, other = data.MNIST1D().load(Context(1)), data.MNIST1D(label_noise=0.1).load(Context(2))
+    assert one["train"].inputs is other["val"].inputs
 
 
 def test_label_noise_is_drawn_from_all_ten_classes():

@@ -8,7 +8,7 @@ OUTPUTS = torch.randn(50, 4, generator=torch.Generator().manual_seed(0), dtype=t
 TARGETS = torch.randint(0, 4, (50,), generator=torch.Generator().manual_seed(1))
 
 
-def measure(metric, outputs=OUTPUTS, loss=losses.CrossEntropy()):  # noqa: B008
+def measure(metric, outputs=OUTPUTS, loss=losses.CrossEntropy()):
     return metric.measure(outputs, TARGETS, loss).item()
 
 

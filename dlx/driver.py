@@ -1,0 +1,297 @@
+"""Feeds an executor from the agenda, and writes down what comes back: the one writer of store and tracking."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from dlx.agenda import Agenda, Job
+from dlx.errors import DeclarationError, DlxError
+from dlx.live import Progress, View
+from dlx.pack import Executor, Member, Pack, Resources
+from dlx.packer import Packer
+from dlx.protocol import Slot
+from dlx.provenance import source_digest
+from dlx.records import COMPLETED, DIVERGED, FAILED, MEMBERSHIP, Outcome, Records, now, to_records, versions
+from dlx.store import Store
+from dlx.study import Study
+from dlx.tracking import Tracking
+from dlx.trial import values
+
+COMMIT_EVERY = 1.0  # seconds; packs that finish within share one part
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop beginning new packs: seconds since the start, trials begun, GPU-hours used; None: no limit."""
+
+    max_seconds: float | None = None
+    max_trials: int | None = None
+    max_gpu_hours: float | None = None
+
+    def check(self) -> None:
+        """Raise DeclarationError for a limit that is not positive."""
+        for name in ("max_seconds", "max_trials", "max_gpu_hours"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise DeclarationError(f"{name} is {value}; it must be more than 0.")
+
+
+@dataclass
+class _Flight:
+    """A pack that runs: its jobs, how often it took its worker down, when it began."""
+
+    jobs: list[Job]
+    losses: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
+class Driver:
+    """The feed of one run: what to run next, what became of it, when to stop."""
+
+    def __init__(self, study: Study, store: Store, agenda: Agenda, budget: Budget, view: View, wanted: int) -> None:
+        self.study, self.store, self.agenda, self.budget, self.view = study, store, agenda, budget, view
+        self.packer = Packer(study, agenda)
+        self.tracking: Tracking | None = None
+        self.executor: Executor | None = None
+        self.error: Exception | None = None
+        self.stopped: str | None = None  # why nothing more is begun
+        self.interrupts = 0
+        self.began, self.gpu_seconds = time.monotonic(), 0.0
+        self.begun = self.done_trials = self.failed = self.diverged = 0
+        self.progress = Progress(cells=len(study.space.cells), wanted=wanted, stored=0)
+        self._again: deque[_Flight] = deque()  # packs whose worker died
+        self._flying: dict[str, _Flight] = {}  # key of the first member → pack
+        self._records: list[Records] = []
+        self._membership: list[tuple[str, int, Slot]] = []
+        self._committed = time.monotonic()
+        self._best: float | None = None
+        self._objective_seen = False
+
+    # ------------------------------------------------------------ what an executor calls
+
+    def take(self, resources: Resources | None = None) -> Pack | None:
+        """The next pack, or None: nothing now."""
+        try:
+            self._check_budget()
+            return None if self.stopped else self._take(resources)
+        except DlxError as e:
+            self._fail(e)
+            return None
+
+    def _take(self, resources: Resources | None) -> Pack | None:
+        for flight in self._again:
+            if resources is None or self.study.resources_of(flight.jobs[0].trial) == resources:
+                self._again.remove(flight)
+                return self._launch(flight)
+        left = self.study.pack if self.budget.max_trials is None else self.budget.max_trials - self.begun
+        jobs = self.packer.take(self.executor.slots if self.executor else 1, left, resources)
+        self._bury_orphans()
+        if not jobs:
+            return None
+        self.begun += len(jobs)
+        return self._launch(_Flight(jobs))
+
+    def _launch(self, flight: _Flight) -> Pack:
+        flight.began = time.monotonic()
+        self._flying[flight.jobs[0].key] = flight
+        members = tuple(Member(j.key, j.trial, j.seed, j.keep, j.parent) for j in flight.jobs)
+        trial = flight.jobs[0].trial
+        return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(type(trial)))
+
+    def done(self, pack: Pack, records: Records) -> None:
+        """The pack ran; its members' rows."""
+        flight = self._flying.pop(pack.members[0].key)
+        self.gpu_seconds += pack.resources.gpus * (time.monotonic() - flight.began)
+        try:
+            self._record(flight.jobs, records, {m.key: m.keep for m in pack.members})
+        except DlxError as e:
+            self._fail(e)
+        self.tick()
+
+    def lost(self, pack: Pack, reason: str) -> None:
+        """The worker died: the pack is resumed once, then halved until the culprit is alone."""
+        flight = self._flying.pop(pack.members[0].key)
+        if flight.losses == 0:
+            self._again.append(_Flight(flight.jobs, 1))
+        elif len(flight.jobs) > 1:
+            half = len(flight.jobs) // 2
+            self._again.extend(_Flight(jobs, 1) for jobs in (flight.jobs[:half], flight.jobs[half:]))
+        else:
+            self._bury(flight.jobs[0], f"The worker died while it ran this trial, twice: {reason}")
+        self.tick()
+
+    def give_back(self, pack: Pack) -> None:
+        """The pack was taken and never begun."""
+        flight = self._flying.pop(pack.members[0].key)
+        if flight.losses:
+            self._again.appendleft(flight)
+            return
+        self.begun -= len(flight.jobs)
+        for job in flight.jobs:
+            self.agenda.put_back(job)
+
+    @property
+    def finished(self) -> bool:
+        """Nothing is left to take, now or later."""
+        self._check_budget()
+        if self.stopped:
+            return True
+        return not self._again and not self._flying and self.agenda.exhausted
+
+    @property
+    def waiting(self) -> int:
+        """How many packs could be taken now."""
+        if self.stopped:
+            return 0
+        return len(self._again) + self.packer.waiting
+
+    def tick(self) -> None:
+        """Commit what is due, show progress, mind the second Ctrl-C."""
+        if self.interrupts > 1:
+            raise KeyboardInterrupt
+        if self._records and time.monotonic() - self._committed >= COMMIT_EVERY:
+            self.commit()
+        self._show()
+
+    # ------------------------------------------------------------ writing down
+
+    def _record(self, jobs: list[Job], records: Records, kept: Mapping[str, bool]) -> None:
+        """Tell the agenda and keep the rows for the next commit; what raised and may be tried again is put back."""
+        by_key = {job.key: job for job in jobs}
+        columns = (records.trials.column(n).to_pylist() for n in ("key", "status", "metrics"))
+        keys: dict[str, str] = {}
+        for key, status, metrics in zip(*columns, strict=True):
+            job = by_key[key]
+            if status == FAILED and job.attempts < self.study.retries:
+                job.attempts += 1
+                self.agenda.put_back(job)
+                continue
+            keys[key] = self._tell(job, status, dict(metrics or ()), kept[key])
+        self._records.append(_filed_under(keys, records))
+        self._bury_orphans()
+
+    def _tell(self, job: Job, status: str, metrics: Mapping[str, float], kept: bool) -> str:
+        self._count(status)
+        if status == COMPLETED:
+            self._mind_objective(metrics)
+        slots = list(job.slots)
+        identity = self.agenda.tell(job, status, metrics, kept)
+        self._membership += [(identity, job.seed, slot) for slot in slots]
+        return identity
+
+    def _count(self, status: str) -> None:
+        self.done_trials += 1
+        self.failed += status == FAILED
+        self.diverged += status == DIVERGED
+
+    def _mind_objective(self, metrics: Mapping[str, float]) -> None:
+        objective = self.study.objective
+        if objective is None:
+            return
+        value = metrics.get(objective.metric)
+        if value is not None:
+            self._objective_seen = True
+            if self._best is None or objective.sign * value < objective.sign * self._best:
+                self._best = value
+        elif not self._objective_seen:
+            raise DeclarationError(
+                f"objective is {objective.metric!r}, which the first trial did not return; it returned "
+                f"{', '.join(sorted(metrics)) or 'nothing'}."
+            )
+
+    def _bury(self, job: Job, why: str) -> None:
+        """Write down that a trial failed without having run to its end."""
+        outcome = Outcome(job.key, job.seed, values(job.trial), FAILED, 0.0, now(), error=why)
+        self._records.append(to_records([outcome], versions()))
+        self._tell(job, FAILED, {}, job.keep)
+
+    def _bury_orphans(self) -> None:
+        while self.agenda.orphans:
+            self._bury(*self.agenda.orphans.pop())
+
+    def commit(self) -> None:
+        """Write what is due to the store, then hand it to the tracking."""
+        records, self._records = self._records, []
+        rows, self._membership = self._membership + self.agenda.filed, []
+        self.agenda.filed = []
+        self._committed = time.monotonic()
+        if not records and not rows:
+            return
+        membership = pa.Table.from_pylist(
+            [{"key": k, "seed": s, **slot._asdict()} for k, s, slot in rows], schema=MEMBERSHIP
+        )
+        try:
+            self.store.commit(records, membership)
+        except DlxError as e:
+            self._records, self._membership = records + self._records, rows + self._membership
+            self._fail(e)
+            return
+        if self.tracking is not None:
+            self.tracking.add(records, membership)
+
+    @property
+    def unwritten(self) -> int:
+        """Finished trials that are not in the store."""
+        return sum(r.trials.num_rows for r in self._records)
+
+    # ------------------------------------------------------------ stopping and showing
+
+    def _fail(self, error: Exception) -> None:
+        """Begin nothing more and raise this at the end."""
+        self.error = self.error or error
+        self.stopped = self.stopped or "an error"
+
+    def interrupt(self, *_: Any) -> None:
+        """Ctrl-C or SIGTERM: once, finish what runs; twice, stop now."""
+        self.interrupts += 1
+        self.stopped = self.stopped or "you asked for it"
+        if self.interrupts == 1:
+            self.view.say("Stopping: what runs is finished and stored; once more to stop at once.")
+
+    def _check_budget(self) -> None:
+        if self.stopped:
+            return
+        budget, seconds = self.budget, time.monotonic() - self.began
+        if budget.max_seconds is not None and seconds >= budget.max_seconds:
+            self.stopped = f"max_seconds={budget.max_seconds:g} is used up"
+        elif budget.max_trials is not None and self.begun >= budget.max_trials and not self._again:
+            self.stopped = f"max_trials={budget.max_trials} is used up"
+        elif budget.max_gpu_hours is not None and self._gpu_hours() >= budget.max_gpu_hours:
+            self.stopped = f"max_gpu_hours={budget.max_gpu_hours:g} is used up"
+
+    def _gpu_hours(self) -> float:
+        flying = sum(self.study.resources_of(f.jobs[0].trial).gpus * (time.monotonic() - f.began)
+                     for f in self._flying.values())
+        return (self.gpu_seconds + flying) / 3600
+
+    def _show(self) -> None:
+        seconds = time.monotonic() - self.began
+        p = self.progress
+        p.cells_done, p.done, p.failed, p.diverged = self.agenda.cells_done, self.done_trials, self.failed, self.diverged
+        p.running = sum(len(f.jobs) for f in self._flying.values())
+        p.rate = self.done_trials / seconds if seconds else 0.0
+        left = p.wanted - p.stored - p.done
+        p.seconds_left = left / p.rate if p.rate else None
+        if self._best is not None and self.study.objective is not None:
+            p.best = f"{self.study.objective.metric} {self._best:.4g}"
+        self.view.update(p)
+
+
+def _filed_under(keys: Mapping[str, str], records: Records) -> Records:
+    """The rows of these keys, each under the key it belongs to."""
+    if all(keys.get(k) == k for k in records.trials.column("key").to_pylist()):
+        return records
+    return Records(*(_renamed(batch, keys) for batch in (records.trials, records.history)))
+
+
+def _renamed(batch: pa.RecordBatch, keys: Mapping[str, str]) -> pa.RecordBatch:
+    old = batch.column("key").to_pylist()
+    chosen = batch.take(pa.array([i for i, k in enumerate(old) if k in keys], pa.int64()))
+    return chosen.set_column(
+        batch.schema.get_field_index("key"), batch.schema.field("key"),
+        pa.array([keys[k] for k in old if k in keys], pa.string()),
+    )

@@ -1,0 +1,1 @@
+"""Executors: what runs packs, in this process or on a cluster."""

@@ -1,0 +1,133 @@
+"""Ray Tune: shifts of packs on this machine or a cluster, and single trials under a scheduler of Ray Tune's."""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from dlx.executors.tune_cluster import Cluster
+from dlx.pack import Feed
+
+SWITCHES = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),
+    "TUNE_MAX_PENDING_TRIALS_PG": str(10**6),  # as many as are suggested
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+
+class Tune:
+    """Runs packs through Ray Tune.
+
+    address: of a running cluster (``"auto"``, ``"host:port"``), None: the Ray of this process, else one is started on
+    this machine. cpus: how many CPUs it then offers. scheduler, metric, mode: a scheduler of Ray Tune's that may stop
+    trials early, by the metric they log and its better direction.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        cpus: int | None = None,
+        scheduler: Any = None,
+        metric: str | None = None,
+        mode: Literal["min", "max"] | None = None,
+    ) -> None:
+        self.cluster = Cluster(address, cpus)
+        self.scheduler, self.metric, self.mode = scheduler, metric, mode
+        self.slots = self.cluster.cpus
+
+    def run(self, feed: Feed) -> None:
+        """Return when the feed is finished and nothing runs; raises ExecutorError for what cannot be had."""
+        with _switches():
+            self.cluster.start()
+            try:
+                with _quiet(), tempfile.TemporaryDirectory(prefix="dlx-tune-") as folder:
+                    self._run(feed, folder)
+            finally:
+                self.cluster.stop()
+
+    def _run(self, feed: Feed, folder: str) -> None:
+        desk = self._desk(feed)
+        try:
+            while not desk.ended:
+                desk.begin()
+                self._tuner(desk, folder).fit()
+        finally:
+            desk.leave()
+        if desk.error is not None:
+            raise desk.error
+
+    def _desk(self, feed: Feed) -> Any:
+        if self.scheduler is not None:
+            from dlx.executors.tune_scheduled import Stage
+
+            return Stage(feed, self.cluster, self._set_slots)
+        from dlx.executors.tune_shifts import Desk
+
+        return Desk(feed, self.cluster, self._set_slots)
+
+    def _set_slots(self, slots: int) -> None:
+        self.slots = slots
+
+    def _tuner(self, desk: Any, folder: str) -> Any:
+        from ray import tune
+
+        from dlx.executors.tune_shifts import HandOver, Openings
+
+        trainable, watch, scheduling = self._parts(desk)
+        return tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(num_samples=-1, search_alg=Openings(desk), **scheduling),
+            run_config=tune.RunConfig(
+                storage_path=folder, stop=HandOver(desk), callbacks=[watch], verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+
+    def _parts(self, desk: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """What Ray Tune runs, who watches it, and under which scheduler."""
+        if self.scheduler is None:
+            from dlx.executors.tune_shifts import Watch
+            from dlx.executors.tune_worker import Shift
+
+            return Shift, Watch(desk), {}
+        from dlx.executors.tune_scheduled import WatchTrials, trainable, usable
+
+        scheduler = usable(self.scheduler)
+        own = {"metric": self.metric, "mode": self.mode}
+        missing = {name: value for name, value in own.items() if getattr(scheduler, f"_{name}", None) is None}
+        return trainable(), WatchTrials(desk), {"scheduler": scheduler, "reuse_actors": True, **missing}
+
+
+@contextlib.contextmanager
+def _switches() -> Iterator[None]:
+    """Ray Tune's environment variables as they have to be, for the time of a run."""
+    before = {name: os.environ.get(name) for name in SWITCHES}
+    os.environ.update(SWITCHES)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray's loggers say nothing; what matters reaches the feed."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.air", "ray.train")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

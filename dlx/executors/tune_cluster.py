@@ -1,0 +1,127 @@
+"""The Ray cluster that packs run on: started on this machine, joined by its address, or found in this process."""
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+import time
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from dlx.errors import ExecutorError
+from dlx.pack import Resources
+
+REFRESH = 2.0  # seconds for which a list of machines holds; others may join
+OBJECT_STORE = 512 * 2**20  # bytes; what travels is small
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+class Cluster:
+    """Ray, while it is needed; ``cpus``: how many a Ray started here offers, None: all of this machine."""
+
+    def __init__(self, address: str | None = None, cpus: int | None = None) -> None:
+        if address is not None and address.startswith("ray://"):
+            raise ExecutorError(
+                f"address is {address!r}, a Ray client's; run dlx on a machine of the cluster with address='auto', "
+                "for instance by `ray job submit`."
+            )
+        self.address, self.cpus = address, cpus or os.cpu_count() or 1
+        self._mine = False  # started or joined here, so it is left at the end
+        self._folder: str | None = None
+        self._machines: list[Mapping[str, float]] = []
+        self._looked = -math.inf
+
+    def start(self) -> None:
+        """Start or join Ray, unless this process has one; raises ExecutorError when that fails."""
+        before = {name: os.environ.get(name) for name in LOOPBACK}
+        if self.address is None:
+            os.environ.update(LOOPBACK)
+        try:
+            import ray
+
+            if ray.is_initialized():
+                return
+            self._mine = True
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **self._options())
+        except (OSError, RuntimeError, ValueError) as e:
+            self.stop()
+            raise ExecutorError(self._failure(e)) from e
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+    def _options(self) -> dict[str, Any]:
+        if self.address is not None:
+            return {"address": self.address}
+        self._folder = tempfile.mkdtemp(prefix="dlx-", dir="/tmp" if os.path.isdir("/tmp") else None)  # sockets: short
+        return {
+            "address": "local", "include_dashboard": False, "num_cpus": self.cpus,
+            "object_store_memory": OBJECT_STORE, "_temp_dir": self._folder,
+        }
+
+    def _failure(self, error: Exception) -> str:
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if self.address is None:
+            return f"Ray does not start on this machine ({said}); try executor='local'."
+        return f"No Ray cluster answers at {self.address!r} ({said}); start one with `ray start --head`."
+
+    def stop(self) -> None:
+        """Leave the cluster; what was started here ends and its files are removed."""
+        import ray
+
+        if self._mine:
+            ray.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._mine, self._folder, self._looked = False, None, -math.inf
+
+    def room(self, asked: Resources) -> int:
+        """How many packs with these resources fit the machines that are up."""
+        return sum(_fit(machine, asked) for machine in self._up())
+
+    def _up(self) -> list[Mapping[str, float]]:
+        import ray
+
+        if time.monotonic() - self._looked > REFRESH:
+            self._machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self._looked = time.monotonic()
+        return self._machines
+
+    def check(self, asked: Resources) -> None:
+        """Raise ExecutorError when no machine, up or to be added by the autoscaler, has what one pack asks for."""
+        if self.room(asked) or any(_fit(machine, asked) for machine in _to_be_added()):
+            return
+        largest = max(self._up(), key=lambda m: (m.get("GPU", 0), m.get("CPU", 0)), default={})
+        has = Resources(largest.get("CPU", 0), largest.get("GPU", 0), int(largest.get("memory", 0)))
+        raise ExecutorError(
+            f"resources asks for {_words(asked)} in one pack, but the largest machine of the cluster has "
+            f"{_words(has)}; ask for less, or give the address of a cluster that has it."
+        )
+
+
+def _fit(machine: Mapping[str, float], asked: Resources) -> int:
+    """How many packs fit one machine; packs with a fraction of a GPU share single devices."""
+    counts = [machine.get("CPU", 0.0) / asked.cpus if asked.cpus else math.inf]
+    if 0 < asked.gpus < 1:
+        counts.append(machine.get("GPU", 0.0) * math.floor(1 / asked.gpus + 1e-9))
+    elif asked.gpus:
+        counts.append(machine.get("GPU", 0.0) / asked.gpus)
+    if asked.memory:
+        counts.append(machine.get("memory", 0.0) / asked.memory)
+    least = min(counts)
+    return math.floor(least + 1e-9) if math.isfinite(least) else math.ceil(machine.get("CPU", 0.0))
+
+
+def _to_be_added() -> list[Mapping[str, float]]:
+    """Resources of the kinds of machines that the autoscaler may add, as far as it told Ray."""
+    from ray._private.state import state
+
+    config = typing.cast(Any, state).get_cluster_config()
+    return [] if config is None else [g.resources for g in config.node_group_configs if g.max_count]
+
+
+def _words(resources: Resources) -> str:
+    said = [f"{resources.cpus:g} CPUs", f"{resources.gpus:g} GPUs"]
+    return ", ".join(said + ([f"{resources.memory / 2**30:.3g} GiB of memory"] if resources.memory else []))

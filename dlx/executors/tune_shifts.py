@@ -1,0 +1,213 @@
+"""The driver's side of shifts: opens them as Ray Tune asks, hands them packs, takes back what became of those.
+
+A pack is handed over when a worker is free, never earlier: nothing waits behind a long pack, a dead worker loses one
+pack, and a worker goes on for as long as there is work for it, so that Ray Tune starts each process once.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+import ray
+from ray.tune import Callback, Stopper
+from ray.tune.search import Searcher
+
+from dlx.errors import ExecutorError
+from dlx.executors.tune_cluster import Cluster
+from dlx.executors.tune_failures import reason
+from dlx.pack import Feed, Pack, Resources
+
+RENEWED = 2_000  # shifts after which Ray Tune begins afresh; it slows down as it remembers them
+STILLBORN = 3  # workers in a row that may die before they are ready
+
+
+@dataclass
+class Shift:
+    """One worker: what it occupies, its address once it is up, and the pack that it runs."""
+
+    resources: Resources
+    worker: Any = None
+    pack: Pack | None = None
+
+
+class Desk:
+    """All shifts of a run; every call comes from the one thread in which Ray Tune's loop runs."""
+
+    def __init__(self, feed: Feed, cluster: Cluster, slots: Callable[[int], None]) -> None:
+        self.feed, self.cluster, self._tell_slots = feed, cluster, slots
+        self.error: Exception | None = None
+        self.shifts: dict[str, Shift] = {}
+        self.in_hand: deque[Pack] = deque()  # taken for workers that are starting
+        self._smallest: Resources | None = None
+        self._opened = self._stillborn = 0
+
+    @property
+    def ended(self) -> bool:
+        """Nothing is to be begun any more."""
+        return self.error is not None or self.feed.finished
+
+    @property
+    def closing(self) -> bool:
+        """No shift is to go on beyond its present pack."""
+        return self.ended or self._opened >= RENEWED
+
+    @property
+    def idle(self) -> bool:
+        """No shift runs a pack."""
+        return all(shift.pack is None for shift in self.shifts.values())
+
+    def begin(self) -> None:
+        """Forget the shifts of an earlier Tuner."""
+        self.shifts, self._opened = {}, 0
+
+    def open(self, name: str) -> dict[str, Any] | None:
+        """The configuration of one more worker, None when none is wanted now."""
+        if (asked := self._wanted()) is None:
+            return None
+        self.shifts[name] = Shift(asked)
+        self._opened += 1
+        return {"cpus": asked.cpus, "gpus": asked.gpus, "memory": asked.memory, "workers": len(self.shifts)}
+
+    def _wanted(self) -> Resources | None:
+        starting = Counter(s.resources for s in self.shifts.values() if s.worker is None)
+        up = Counter(s.resources for s in self.shifts.values())
+        if len(self.in_hand) <= starting.total() and len(self.shifts) < self._slots():
+            self._take()
+        for resources, packs in Counter(p.resources for p in self.in_hand).items():
+            if packs > starting[resources] and up[resources] < max(1, self.cluster.room(resources)):
+                return resources
+        return None
+
+    def _slots(self) -> int:
+        slots = self.cluster.room(self._smallest or Resources())
+        if self._smallest is not None:
+            self._tell_slots(max(1, slots))
+        return max(1, slots)
+
+    def _take(self) -> None:
+        if (pack := self.feed.take()) is None:
+            return
+        self.in_hand.append(pack)
+        self.cluster.check(pack.resources)
+        self._smallest = min(pack.resources, self._smallest or pack.resources)
+
+    def result(self, name: str, result: dict[str, Any]) -> bool:
+        """Take what a step brought and hand over the next pack; false when the shift is to end."""
+        shift = self.shifts[name]
+        if "worker" in result:
+            shift.worker, self._stillborn = result.pop("worker"), 0
+        if shift.pack is not None:
+            if "idle" in result:
+                return True  # it asked before the pack arrived
+            pack, shift.pack = shift.pack, None
+            if "records" in result:
+                self.feed.done(pack, result.pop("records"))
+            else:
+                self.feed.lost(pack, f"the worker cannot load it ({result.pop('unreadable')})")
+        if self.closing or not (self._hand_over(shift) or self._stays(shift)):
+            del self.shifts[name]
+            return False
+        return True
+
+    def _hand_over(self, shift: Shift) -> bool:
+        while (pack := self._next(shift.resources)) is not None:
+            try:
+                parcel = cloudpickle.dumps(pack)
+            except Exception as e:
+                self.feed.lost(pack, f"it cannot be sent to a worker ({type(e).__name__}: {e})")
+                continue
+            shift.pack = pack
+            shift.worker.give.remote(parcel)
+            return True
+        return False
+
+    def _next(self, resources: Resources) -> Pack | None:
+        for pack in self.in_hand:
+            if pack.resources == resources:
+                self.in_hand.remove(pack)
+                return pack
+        return self.feed.take(resources)
+
+    def _stays(self, shift: Shift) -> bool:
+        """A worker without a pack waits for one, unless packs of other resources wait for its place."""
+        return all(pack.resources == shift.resources for pack in self.in_hand)
+
+    def died(self, name: str, error: object) -> None:
+        """A worker is gone, and with it the pack that it ran."""
+        shift = self.shifts.pop(name, None)
+        if shift is None:
+            return
+        if shift.pack is not None:
+            self.feed.lost(shift.pack, reason(error))
+        elif shift.worker is None:
+            self._stillborn += 1
+            if self._stillborn >= STILLBORN:
+                raise ExecutorError(f"{STILLBORN} workers in a row did not start: {reason(error)}.")
+
+    def leave(self) -> None:
+        """Give back what was never begun and end the workers that are left."""
+        while self.in_hand:
+            self.feed.give_back(self.in_hand.pop())
+        for shift in self.shifts.values():
+            if shift.worker is not None:
+                ray.kill(shift.worker)
+
+
+class Openings(Searcher):
+    """Opens shifts (or scheduled trials: a ``Stage``) for as long as they are wanted."""
+
+    def __init__(self, desk: Any) -> None:
+        super().__init__()
+        self.desk = desk
+
+    def suggest(self, trial_id: str) -> Any:
+        """The configuration of one more, None: not now, FINISHED: no more."""
+        desk = self.desk
+        guarded(desk, desk.feed.tick)
+        if guarded(desk, lambda: desk.closing, True):
+            return Searcher.FINISHED
+        return guarded(desk, lambda: desk.open(trial_id))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: ``Watch`` hears of it."""
+
+
+class HandOver(Stopper):
+    """Gets every result first: takes out what it brought, and ends the shifts for which there is no more work."""
+
+    def __init__(self, desk: Any) -> None:
+        self.desk = desk
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether the shift ends."""
+        return not guarded(self.desk, lambda: self.desk.result(trial_id, result), False)
+
+    def stop_all(self) -> bool:
+        """Whether all ends; workers that are still starting are not waited for."""
+        return bool(guarded(self.desk, lambda: self.desk.closing and self.desk.idle, True))
+
+
+class Watch(Callback):
+    """Keeps the feed ticking and hears of dead workers."""
+
+    def __init__(self, desk: Any) -> None:
+        self.desk = desk
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Every turn of Ray Tune's loop, at least ten times a second."""
+        guarded(self.desk, self.desk.feed.tick)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A worker died."""
+        guarded(self.desk, lambda: self.desk.died(trial.trial_id, trial.get_pickled_error() or trial.get_error()))
+
+
+def guarded(desk: Any, call: Callable[[], Any], otherwise: Any = None) -> Any:
+    """What a call returns; an exception is kept for the end of the run, since Ray Tune would swallow its kind."""
+    try:
+        return call()
+    except Exception as e:
+        desk.error = desk.error or e
+        return otherwise

@@ -1,0 +1,68 @@
+"""The worker's side of a shift: a process that runs packs one after another, each as one ``step()``."""
+
+import os
+import time
+from typing import Any
+
+import cloudpickle
+import ray
+from ray import tune
+
+from dlx.worker import run_pack
+
+SHORTEST, LONGEST = 0.01, 0.25  # seconds between two questions for a pack; LONGEST per hundred workers
+
+
+def placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+    """What a worker occupies: ``cpus``, ``gpus`` and ``memory`` of its configuration."""
+    bundle = {"CPU": config["cpus"], "GPU": config["gpus"], "memory": config["memory"]}
+    return tune.PlacementGroupFactory([{name: float(amount) for name, amount in bundle.items() if amount}])
+
+
+def prepare(config: dict[str, Any]) -> str:
+    """Let torch use as many threads as the CPUs asked for; returns the device of the worker."""
+    threads = max(1, int(config["cpus"]))
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+    return "cuda" if config["gpus"] else "cpu"
+
+
+class Shift(tune.Trainable):
+    """Runs what it is given; its first result holds its own address, its others the records of a pack or nothing."""
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """The placement of the packs that this shift is for."""
+        return placement(config)
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Get ready for packs."""
+        self._device = prepare(config)
+        self._longest = LONGEST * max(1.0, config["workers"] / 100)
+        self._pause = 0.0
+        self._parcel: bytes | None = None
+
+    def give(self, parcel: bytes) -> None:
+        """Take the pickled pack that the next step runs."""
+        self._parcel = parcel
+
+    def step(self) -> dict[str, Any]:
+        """Run the pack at hand, or wait a little for one."""
+        if self._parcel is None:
+            return self._wait()
+        parcel, self._parcel, self._pause = self._parcel, None, SHORTEST
+        try:
+            pack = cloudpickle.loads(parcel)
+        except Exception as e:
+            return {"unreadable": f"{type(e).__name__}: {e}"}
+        return {"records": run_pack(pack, self._device)}
+
+    def _wait(self) -> dict[str, Any]:
+        if not self._pause:
+            self._pause = SHORTEST
+            return {"worker": ray.get_runtime_context().current_actor}
+        time.sleep(self._pause)
+        self._pause = min(2 * self._pause, self._longest)
+        return {"idle": True}

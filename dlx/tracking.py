@@ -1,0 +1,229 @@
+"""MLflow as a view of the store: told afterwards, from one background thread, and never waited for.
+
+What MLflow misses, because it is slow, down or killed, stays in the store; the next run sends it.
+"""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from dlx.errors import TrackingError
+from dlx.provenance import Provenance
+from dlx.records import HISTORY, TRIALS, Records
+from dlx.store import Store
+from dlx.tracking_client import Experiment, refused, safe_address, surroundings
+from dlx.tracking_mirror import CHUNK, Mirror, Summary, fingerprint
+from dlx.tracking_rows import Labels, curves_of
+
+__all__ = ["Summary", "Tracking"]
+
+LONGEST_QUEUE = 20_000  # trials that wait in memory; beyond, they are read from the store again
+STANDSTILL = 8.0  # seconds without an answer of a server, after which a run ends without it
+TRIES = 4  # failures in a row, after which a run that wants to end does
+LONGEST_PAUSE = 30.0  # seconds between two tries while the run goes on
+
+
+class Tracking:
+    """Sends a study's trials, cells and summary to MLflow.
+
+    ``uri``: the argument, else ``$MLFLOW_TRACKING_URI``, else a database in the home. Raises TrackingError when the
+    home is on no file system of this machine and there is no address.
+    """
+
+    def __init__(
+        self, store: Store, question: str, labels: Labels, provenance: Provenance, uri: str | None = None
+    ) -> None:
+        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or _database(store)
+        self._given = store
+        self._store = Store(store.study, store.home)  # its own, for the thread alone
+        self._mirror = Mirror(self._store, question, labels, provenance, self._open, self._beat)
+        self._queue: deque[tuple[Sequence[Records], pa.Table]] = deque()
+        self._queued = 0  # trials in the queue
+        self._rows: deque[dict[str, Any]] = deque()  # next to be sent
+        self._refile: deque[str] = deque()  # keys that were stored before and are filed under more now
+        self._backlog: deque[str] = deque()  # keys to read from the store and send
+        self._behind = True  # what MLflow lacks is not known
+        self._refused: dict[str, str] = {}  # key → why MLflow will never take it
+        self._reason = ""
+        self._failures = 0
+        self._summary: Summary | None = None
+        self._done = self._abandoned = False
+        self._lock = threading.Lock()
+        self._wake, self._closed = threading.Event(), threading.Event()
+        self._answered = time.monotonic()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread, once; it first sends what MLflow lacks of the store."""
+        if self._thread is not None:
+            return
+        self._thread = threading.Thread(target=self._work, name="dlx-tracking", daemon=True)
+        self._thread.start()
+
+    def add(self, records: Sequence[Records], membership: pa.Table) -> None:
+        """Hand over what was committed to the store; returns at once."""
+        with self._lock:
+            self._queue.append((records, membership))
+            self._queued += sum(r.trials.num_rows for r in records)
+            if self._queued > LONGEST_QUEUE:
+                self._queue.clear()
+                self._queued, self._behind = 0, True
+        self._wake.set()
+
+    def identity(self) -> str:
+        """The address and a digest of what the store holds now: the same as long as MLflow need not be told more."""
+        return f"{safe_address(self.uri)} {fingerprint(self._given)}"
+
+    def close(self, summary: Summary | None = None, patience: float = 60.0) -> str | None:
+        """Wait for what is on its way while MLflow answers, at most ``patience`` seconds; what it missed, or None."""
+        if self._thread is None:
+            return None
+        self._answered = time.monotonic()
+        self._summary = summary
+        self._closed.set()
+        self._wake.set()
+        end = time.monotonic() + patience
+        still = STANDSTILL if _is_server(self.uri) else patience
+        while self._thread.is_alive() and time.monotonic() < min(end, self._answered + still):
+            self._thread.join(0.1)
+        if self._thread.is_alive() and not self._failures:
+            self._reason = "the time to wait was over" if time.monotonic() >= end else "it does not answer"
+        self._abandoned = True
+        return self._missed()
+
+    # ------------------------------------------------------------ the thread
+
+    def _work(self) -> None:
+        with surroundings():
+            while not (self._done or self._abandoned):
+                try:
+                    self._step()
+                    self._beat()
+                    self._failures = 0
+                except Exception as e:
+                    self._failed(e)
+                    if self._closed.is_set() and self._failures >= TRIES:
+                        return
+
+    def _step(self) -> None:
+        """The next thing to do, small enough to be tried again as a whole."""
+        if self._behind:
+            self._catch_up()
+        elif self._rows:
+            self._mirror.send(self._rows[0])
+            self._rows.popleft()
+        elif self._refile:
+            self._mirror.refile(self._refile[0])
+            self._refile.popleft()
+        elif self._backlog:
+            keys = [self._backlog[i] for i in range(min(CHUNK, len(self._backlog)))]
+            self._rows.extend(self._mirror.load(keys))
+            for _ in keys:
+                self._backlog.popleft()
+        elif self._queue:
+            self._take()
+        elif self._closed.is_set():
+            self._finish()
+        else:
+            self._wake.wait()
+            self._wake.clear()
+
+    def _catch_up(self) -> None:
+        self._behind = False
+        try:
+            self._backlog = deque(self._mirror.missing())
+        except Exception:
+            self._behind = True
+            raise
+
+    def _take(self) -> None:
+        with self._lock:
+            if not self._queue:
+                return
+            records, membership = self._queue.popleft()
+            self._queued -= sum(r.trials.num_rows for r in records)
+        self._mirror.file(membership)
+        trials = pa.Table.from_batches([r.trials for r in records], TRIALS)
+        curves = curves_of(pa.Table.from_batches([r.history for r in records], HISTORY))
+        rows = [{**row, "curves": curves.get(row["key"], {})} for row in trials.to_pylist()]
+        self._refile.extend(set(membership.column("key").to_pylist()) - {row["key"] for row in rows})
+        self._rows.extend(rows)
+
+    def _finish(self) -> None:
+        for _ in self._mirror.cells():
+            self._beat()
+            if self._abandoned:
+                return
+        if self._summary is not None:
+            self._mirror.summarise(self._summary)
+        if not self._refused:
+            self._mirror.seal()
+        self._done = True
+
+    def _failed(self, error: Exception) -> None:
+        """Set aside a row that MLflow refuses twice; try anything else again after a pause."""
+        self._reason = _reason(error)
+        self._failures += 1
+        if refused(error) and self._failures > 1 and self._rows:
+            row = self._rows.popleft()
+            self._refused[row["key"]] = self._reason
+            self._failures = 0
+            return
+        self._mirror.disconnect()
+        pause = min(0.1 * 2**min(self._failures, 10), LONGEST_PAUSE)
+        if self._closed.is_set():
+            time.sleep(min(pause, 2.0))
+        else:
+            self._closed.wait(pause)
+
+    def _open(self) -> Experiment:
+        home = self._store.local_home
+        artifacts = None if home is None or _is_server(self.uri) else home / "mlartifacts"
+        return Experiment(self.uri, self._store.study, artifacts)
+
+    def _beat(self) -> None:
+        self._answered = time.monotonic()
+
+    def _missed(self) -> str | None:
+        if self._done and not self._refused:
+            return None
+        where = f"MLflow at {safe_address(self.uri)}"
+        if self._done:
+            key, why = next(iter(self._refused.items()))
+            return f"{where} refuses {len(self._refused)} of the trials, {key} first ({why}); the store has them."
+        lacking = len(self._rows) + len(self._backlog) + self._queued + len(self._refused)
+        what = f"{lacking} trial{'s' * (lacking > 1)}" if lacking else "the latest cells and the summary"
+        if self._behind:
+            what = "trials"
+        return f"{where} lacks {what} of this study ({self._reason}); the store has them and the next run sends them."
+
+
+def _is_server(uri: str) -> bool:
+    return not uri.startswith("sqlite:")
+
+
+def _database(store: Store) -> str:
+    if store.local_home is None:
+        raise TrackingError(
+            f"MLflow has no place in the home {store.home}, which is on no file system of this machine; set "
+            "MLFLOW_TRACKING_URI to the address of a tracking server."
+        )
+    return f"sqlite:///{(store.local_home / 'mlflow.db').absolute()}"
+
+
+def _reason(error: Exception) -> str:
+    """An error of MLflow's or of the network in a few words."""
+    text = " ".join(str(error).split())
+    for sign, words in (
+        ("timed out", "it does not answer in time"), ("timeout", "it does not answer in time"),
+        ("Connection refused", "the connection is refused"), ("database is locked", "its database is locked"),
+        ("Max retries", "it cannot be reached"), ("Connection aborted", "it broke the connection off"),
+    ):
+        if sign in text:
+            return words
+    return (text[:160] or type(error).__name__).rstrip(".")

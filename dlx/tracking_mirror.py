@@ -1,0 +1,287 @@
+"""What MLflow lacks of a store, and the sending of it: each key once, whatever was interrupted before."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from dlx.provenance import Provenance
+from dlx.records import FAILED, now
+from dlx.store import Store
+from dlx.tracking_client import LONGEST_TAG, Experiment, Run, Sent, cells_filter, refused
+from dlx.tracking_rows import Labels, Slots, curves_of, markdown, milliseconds, plain, run_of
+
+CHUNK = 200  # keys that are read from the store at once
+NOTE = "mlflow.note.content"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a study's run leaves in MLflow beside its trials.
+
+    ``cells``: one row a cell, shown as it is; ``figures``: name among the artifacts → file; ``results``: the Parquet
+    file of all results.
+    """
+
+    question: str
+    cells: pa.Table | None = None
+    figures: Mapping[str, Path] = field(default_factory=dict)
+    results: Path | None = None
+
+
+class Changed(NamedTuple):
+    """A cell whose run must be written: (key, search) of its final trials, their digest, and its runs so far."""
+
+    cell: str
+    slots: list[tuple[str, int]]
+    digest: str
+    before: list[Sent]
+
+
+class Mirror:
+    """A study's store as its experiment shows it; ``beat`` is called whenever MLflow answered.
+
+    Every method may raise what MLflow raises, and may then be called again.
+    """
+
+    def __init__(
+        self, store: Store, question: str, labels: Labels, provenance: Provenance, connect: Callable[[], Experiment],
+        beat: Callable[[], None],
+    ) -> None:
+        self._store, self._question, self._labels, self._provenance = store, question, labels, provenance
+        self._connect, self._beat = connect, beat
+        self._experiment: Experiment | None = None
+        self._slots = Slots()
+        self._sent: dict[str, int] = {}  # key → start of the row that was sent
+        self._doubtful: set[str] = set()  # keys that MLflow may hold a run of
+        self._clean = False  # MLflow's experiment says that it holds everything
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment, connected to when it is not."""
+        if self._experiment is None:
+            self._experiment = self._connect()
+            self._experiment.describe({
+                "dlx.study": self._experiment.name,
+                NOTE: f"{plain(self._question)}\n\nOne run a cell, with means and intervals: `{cells_filter()}`",
+            })
+            self._beat()
+        return self._experiment
+
+    def disconnect(self) -> None:
+        """Connect anew before the next call."""
+        self._experiment = None
+
+    # ------------------------------------------------------------ trials
+
+    def missing(self) -> list[str]:
+        """Keys of the store that MLflow does not hold; what it holds by halves, twice or otherwise is cleared."""
+        statuses = self._read()
+        if self.experiment.tags.get("dlx.sent") == fingerprint(self._store):
+            self._clean = True
+            self._doubtful |= statuses.keys()
+            return []
+        failed = _starts_of_failed(self._store, statuses)
+        held: set[str] = set()
+        for run in self._listed():
+            key = run.tags.get("key", "")
+            if key not in statuses:
+                continue
+            self._doubtful.add(key)
+            stale = run.tags.get("status") != statuses[key] or failed.get(key, run.started) != run.started
+            if key in held or stale or not run.whole:
+                self._remove(run)
+            else:
+                held.add(key)
+                self._refile(key, run)
+        return [key for key in statuses if key not in held]
+
+    def load(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows of keys, each with its ``curves``, from the store."""
+        curves = curves_of(self._store.history(keys))
+        return [{**row, "curves": curves.get(row["key"], {})} for row in self._rows(keys)]
+
+    def file(self, membership: pa.Table) -> None:
+        """Learn what more keys are filed under."""
+        self._slots.add(membership)
+
+    def send(self, row: Mapping[str, Any]) -> None:
+        """Send one row with its ``curves``; a run of the key that MLflow already holds is replaced."""
+        key = row["key"]
+        run = run_of(row, row["curves"], self._slots, self._labels)
+        if self._sent.get(key) == run.started:
+            return
+        self._touch()
+        if key not in self._doubtful or not self._holds(key, run):
+            self._doubtful.add(key)
+            self._send(key, run)
+        self._sent[key] = run.started
+
+    def _send(self, key: str, run: Run) -> None:
+        try:
+            self.experiment.send(run)
+        except Exception as e:
+            if refused(e):
+                for half in list(self.experiment.runs("trial", key)):
+                    self._remove(half)
+            raise
+
+    def refile(self, key: str) -> None:
+        """Tag the run of a key, if there is one, with what it is filed under now."""
+        for run in list(self.experiment.runs("trial", key)):
+            self._refile(key, run)
+
+    def _read(self) -> dict[str, str]:
+        """Statuses and slots as the store has them, where a slot has one key: the last that was filed there."""
+        statuses = self._store.statuses()
+        self._slots = Slots()
+        self._slots.add(self._store.membership())
+        return statuses
+
+    def _listed(self) -> list[Sent]:
+        """All runs of trials, before any is deleted and the pages shift."""
+        found = []
+        for run in self.experiment.runs("trial"):
+            found.append(run)
+            self._beat()
+        return found
+
+    def _rows(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        return self._store.trials(keys).to_pylist() if keys else []
+
+    def _holds(self, key: str, run: Run) -> bool:
+        """Whether MLflow holds this very run, whole; others of its key are removed."""
+        found = False
+        for other in list(self.experiment.runs("trial", key)):
+            same = other.whole and other.started == run.started and other.tags.get("status") == run.tags["status"]
+            if same and not found:
+                found = True
+                self._refile(key, other)
+            else:
+                self._remove(other)
+        return found
+
+    def _refile(self, key: str, run: Sent) -> None:
+        tags = {name: value for name, value in self._slots.tags(key).items() if run.tags.get(name, "") != value}
+        if tags and key in self._slots:
+            self._touch()
+            self.experiment.tag(run.id, {f"dlx.{name}": value for name, value in tags.items()})
+
+    def _remove(self, run: Sent) -> None:
+        self._touch()
+        self.experiment.delete(run.id)
+
+    def _touch(self) -> None:
+        """Before anything changes: the experiment no longer says that it holds everything."""
+        self.experiment.describe({"dlx.sent": "incomplete"})
+        self._clean = False
+
+    # ------------------------------------------------------------ cells and summary
+
+    def cells(self) -> Iterator[None]:
+        """Replace the runs of cells whose final trials are others than before, one at each step."""
+        from dlx.tracking_cells import Final, cell_run
+
+        for batch in _batches(self._changed_cells()):
+            rows = {row["key"]: row for row in self.load([key for c in batch for key, _ in c.slots])}
+            for c in batch:
+                trials = [Final(rows[key], rows[key]["curves"], search) for key, search in c.slots if key in rows]
+                self._touch()
+                if trials:
+                    self.experiment.send(cell_run(c.cell, self._labels(c.cell), trials, c.digest))
+                    for run in c.before:
+                        self.experiment.delete(run.id)
+                yield
+
+    def _changed_cells(self) -> list[Changed]:
+        statuses = self._read()
+        old: dict[str, list[Sent]] = {}
+        for run in self.experiment.runs("cell"):
+            old.setdefault(run.tags.get("cell", ""), []).append(run)
+        changed = []
+        for cell, filed in self._slots.final().items():
+            slots = [(key, search) for key, search in filed if key in statuses]
+            digest = hashlib.blake2b(repr([(*s, statuses[s[0]]) for s in slots]).encode(), digest_size=16).hexdigest()
+            before = old.get(cell, [])
+            told = len(before) == 1 and before[0].whole and before[0].tags.get("digest") == digest
+            if slots and not told:
+                changed.append(Changed(cell, slots, digest, before))
+        return changed
+
+    def summarise(self, summary: Summary) -> None:
+        """Write the summary run, always the same one, so that its address stays."""
+        old = list(self.experiment.runs("summary"))
+        run_id = old[0].id if old else self.experiment.send(self._summary_run())
+        for run in old[1:]:
+            self.experiment.delete(run.id)
+        table = "" if summary.cells is None else "\n\n" + markdown(summary.cells)
+        text = plain(summary.question) + table
+        self.experiment.tag(run_id, {NOTE: text[:LONGEST_TAG].rpartition("\n")[0] if len(text) > LONGEST_TAG else text,
+                                     **self._origin()})
+        self.experiment.attach_text(run_id, "summary.md", text)
+        if self._provenance.diff:
+            self.experiment.attach_text(run_id, "provenance/changes.diff", self._provenance.diff)
+        for name, file in summary.figures.items():
+            self._beat()
+            self.experiment.attach_file(run_id, file, str(Path("figures", name).parent))
+        if summary.results is not None:
+            self._beat()
+            self.experiment.attach_file(run_id, summary.results)
+
+    def seal(self) -> None:
+        """Note in MLflow that it holds everything there is."""
+        if not self._clean:
+            self.experiment.describe({"dlx.sent": fingerprint(self._store)})
+            self._clean = True
+
+    def _summary_run(self) -> Run:
+        time = round(now() * 1000)
+        return Run(name="summary", tags={"kind": "summary"}, status="FINISHED", started=time, ended=time)
+
+    def _origin(self) -> dict[str, str]:
+        """Provenance as tags; ``mlflow.source.git.commit`` is the one MLflow knows."""
+        p = self._provenance
+        tags = {"dlx.command": p.command, "dlx.host": p.host, "dlx.version": p.dlx, "dlx.dirty": str(p.dirty).lower()}
+        if p.commit:
+            tags |= {"mlflow.source.git.commit": p.commit, "dlx.commit": p.commit}
+        if p.branch:
+            tags["dlx.branch"] = p.branch
+        tags |= {f"dlx.versions.{name}": value for name, value in p.versions.items()}
+        return tags | {f"dlx.hardware.{name}": value for name, value in p.hardware.items()}
+
+
+def _batches(cells: Sequence[Changed]) -> Iterator[list[Changed]]:
+    """The cells in groups that are read from the store together."""
+    batch: list[Changed] = []
+    for cell in cells:
+        batch.append(cell)
+        if sum(len(c.slots) for c in batch) >= CHUNK:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def fingerprint(store: Store) -> str:
+    """Digest of all that MLflow is told of a store's trials."""
+    hashed = hashlib.blake2b(digest_size=16)
+    statuses = store.statuses()
+    failed = _starts_of_failed(store, statuses)
+    for key in sorted(statuses):
+        hashed.update(f"{key} {statuses[key]} {failed.get(key)}\n".encode())
+    columns = ["key", "cell", "phase", "search"]
+    filed = store.membership().select(columns).replace_schema_metadata().sort_by([(c, "ascending") for c in columns])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, filed.schema) as stream:
+        stream.write_table(filed.combine_chunks())
+    hashed.update(sink.getvalue())
+    return hashed.hexdigest()
+
+
+def _starts_of_failed(store: Store, statuses: Mapping[str, str]) -> dict[str, int]:
+    """Key → start of failed trials: run again, they may fail again."""
+    failed = [key for key, status in statuses.items() if status == FAILED]
+    return {row["key"]: milliseconds(row) for row in store.trials(failed).to_pylist()} if failed else {}

@@ -1,0 +1,42 @@
+from dataclasses import dataclass
+
+import pytest
+from packs import Packs, pack_of
+
+from dlx.errors import ExecutorError
+from dlx.executors.local import Local
+from dlx.trial import Trial
+
+
+@dataclass(frozen=True)
+class Double(Trial):
+    x: float
+
+    def run(self, ctx):
+        if self.x < 0:
+            raise ValueError("x is negative")
+        ctx.log(1, x=self.x)
+        return {"y": 2 * self.x}
+
+
+def test_every_pack_runs_once_and_failures_are_rows():
+    feed = Packs([pack_of(Double(x)) for x in (1.0, -1.0, 3.0)])
+    Local().run(feed)
+    assert [(r["status"], dict(r["metrics"])) for r in feed.rows] == [
+        ("completed", {"y": 2.0}), ("failed", {}), ("completed", {"y": 6.0})
+    ]
+    assert "x is negative" in feed.rows[1]["error"]
+    assert feed.ticks >= 3 and not feed.flying
+
+
+def test_it_stops_when_the_feed_does():
+    feed = Packs([pack_of(Double(float(x))) for x in range(9)], stop_after=2)
+    Local().run(feed)
+    assert len(feed.rows) == 2 and len(feed.queue) == 7
+
+
+def test_a_feed_that_never_gives_is_an_error():
+    feed = Packs([pack_of(Double(1.0))])
+    feed.take = lambda resources=None: None
+    with pytest.raises(ExecutorError, match="nothing waits"):
+        Local().run(feed)

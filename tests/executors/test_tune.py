@@ -1,0 +1,139 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from packs import Packs, pack_of
+
+from dlx import models, optim
+from dlx.errors import ExecutorError
+from dlx.executors.local import Local
+from dlx.executors.tune import Tune
+from dlx.pack import Resources
+from dlx.training import Training
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """One Ray for the module; executors in this process use it and leave it up."""
+    own = Tune(cpus=2).cluster
+    own.start()
+    yield own
+    own.stop()
+    assert not psutil.Process().children(recursive=True)
+
+
+def by_key(feed):
+    """Rows and history without what differs from run to run, and of a traceback what was raised."""
+    changing = ("seconds", "started")
+    rows = {r["key"]: {k: v for k, v in r.items() if k not in changing} for r in feed.rows}
+    for row in rows.values():
+        row["error"] = row["error"] and row["error"].splitlines()[-1]
+    assert len(rows) == len(feed.rows), "a trial was delivered twice"
+    return rows, sorted(feed.history, key=lambda r: (r["key"], r["metric"]))
+
+
+def mixed_packs(t):
+    training = [
+        Training(data=t.Blobs(s), model=models.Linear(), optimizer=optim.SGD(lr=0.1), steps=5, batch_size=10)
+        for s in (1.0, 2.0, 0.5)
+    ]
+    return [pack_of(*training), *(pack_of(t.Double(x), seeds=[4]) for x in (1.0, -1.0, 2.5, 3.0))]
+
+
+def test_the_same_rows_as_in_this_process(cluster, trials):
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    here, there = Packs(mixed_packs(trials)), Packs(mixed_packs(trials))
+    try:
+        Local().run(here)
+    finally:
+        torch.set_num_threads(threads)
+    Tune().run(there)
+    assert by_key(here) == by_key(there)
+    assert sorted(r["status"] for r in there.rows).count("failed") == 1
+    assert not there.flying and not there.losses
+
+
+def test_all_slots_are_busy_and_a_long_pack_holds_nothing_up(cluster, trials):
+    feed = Packs([pack_of(trials.Nap(i, 1.5 if i == 0 else 0.1)) for i in range(16)])
+    Tune().run(feed)
+    times = [dict(r["metrics"]) for r in feed.rows]
+    longest = max(times, key=lambda m: m["ended"] - m["begun"])
+    beside = [m for m in times if m["process"] != longest["process"]]
+    assert len(times) == 16 and sum(m["begun"] < longest["ended"] for m in beside) >= 8
+
+
+def test_a_dead_worker_loses_its_pack_alone(cluster, trials, tmp_path):
+    feed = Packs([pack_of(trials.Deadly(str(tmp_path))), pack_of(trials.Deadly(str(tmp_path), True)),
+                  *(pack_of(trials.Nap(i, 0.05)) for i in range(10))])
+    Tune().run(feed)
+    assert len(by_key(feed)[0]) == 11
+    assert len(feed.losses) == 3 and all("worker process died" in reason for _, reason in feed.losses)
+
+
+def test_other_resources_get_other_workers(cluster, trials):
+    feed = Packs([pack_of(trials.Double(float(i)), resources=Resources(1 + i // 3)) for i in range(6)])
+    Tune().run(feed)
+    assert sorted(dict(r["metrics"])["threads"] for r in feed.rows) == [1, 1, 1, 2, 2, 2]
+
+
+def test_what_was_not_begun_is_given_back(cluster, trials):
+    feed = Packs([pack_of(trials.Nap(i, 0.05)) for i in range(30)], stop_after=3)
+    Tune().run(feed)
+    assert not feed.flying and 3 <= len(feed.rows) <= 5
+    assert len(feed.rows) + len(feed.queue) + len(feed.returned) == 30
+
+
+@pytest.mark.parametrize("asked, words", [(Resources(gpus=8), "8 GPUs"), (Resources(memory=2**50), "GiB of memory")])
+def test_what_cannot_be_had_is_said_at_once(cluster, trials, asked, words):
+    feed = Packs([pack_of(trials.Double(1.0), resources=asked)])
+    with pytest.raises(ExecutorError, match=words):
+        Tune().run(feed)
+    assert not feed.flying
+
+
+def test_an_exception_of_the_feed_comes_out(cluster, trials):
+    feed = Packs([pack_of(trials.Double(1.0))])
+
+    def full(pack, records):
+        feed.flying.remove(pack)
+        raise OSError("the disk is full")
+
+    feed.done = full
+    with pytest.raises(OSError, match="disk is full"):
+        Tune().run(feed)
+
+
+def test_a_ray_client_address_is_refused():
+    with pytest.raises(ExecutorError, match="address='auto'"):
+        Tune("ray://head:10001")
+
+
+INTERRUPTED = """
+import sys, time
+sys.path.insert(0, {here!r})
+import psutil
+from packs import Packs, pack_of, study_trials
+from dlx.executors.tune import Tune
+
+class Impatient(Packs):
+    def tick(self):
+        if self.flying and len(self.rows) >= 1:
+            raise KeyboardInterrupt
+
+feed = Impatient([pack_of(study_trials().Nap(i, 0.1 if i == 0 else 60.0)) for i in range(4)])
+try:
+    Tune(cpus=1).run(feed)
+except KeyboardInterrupt:
+    print("interrupted", len(feed.rows), psutil.Process().children(recursive=True))
+"""
+
+
+def test_an_interrupt_ends_ray_and_says_nothing():
+    script = INTERRUPTED.format(here=str(Path(__file__).parent))
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "interrupted 1 []\n" and ended.stderr == ""

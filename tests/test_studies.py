@@ -1,0 +1,113 @@
+import ast
+import dataclasses
+import math
+import tomllib
+from pathlib import Path
+
+import pytest
+from stored import members, stored
+
+import dlx
+from dlx import figures, overrides
+from dlx.pack import Pack, Resources
+from dlx.worker import run_pack
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "studies").rglob("*.py"))
+RANDOM_FEATURES, DOUBLE_DESCENT = (ROOT / f"studies/phenomena/{n}.py" for n in ("random_features", "double_descent"))
+SMALL = {"template.steps": 3, "template.dtype": "float64", "template.measure": 2}
+
+
+@pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem)
+def study(request):
+    return dlx.load(str(request.param))
+
+
+@pytest.fixture
+def small(study):
+    """Two seeds in a few cells, three steps each, in float64."""
+    quick = study.preset("quick")
+    known = dict(overrides.places(quick))
+    grids = {p: v for p, v in known.items() if hasattr(v, "options")}
+    fewer = {path: dlx.grid(*grid.options[:2]) for path, grid in grids.items()}
+    return quick.with_({**fewer, "seeds": 2, **{path: v for path, v in SMALL.items() if path in known}})
+
+
+def test_there_are_studies_and_their_names_differ():
+    names = [dlx.load(str(path)).name for path in FILES]
+    assert names and len(set(names)) == len(names)
+
+
+def test_a_study_states_its_question_and_answers_with_a_figure(study):
+    assert study.question.endswith("?")
+    assert study.figures
+
+
+def test_every_preset_plans_and_resolves(study, tmp_path):
+    assert "quick" in study.presets
+    for declared in (study, *map(study.preset, study.presets)):
+        declared.space.check()
+        plan = declared.plan(str(tmp_path))
+        assert plan.cells == len(declared.space.cells)
+        assert sum(phase.missing for phase in plan.phases.values()) >= plan.cells * len(declared.seed_list)
+    assert not any(tmp_path.iterdir())
+
+
+def test_trains_alone_and_draws_its_figures(small, tmp_path):
+    results = stored(small, tmp_path / "home")
+    assert set(results.table["status"].to_pylist()) == {"completed"}
+    files, problems = figures.draw(small.figures, results, tmp_path / "figures")
+    assert not problems
+    assert len(files) == len({f.name for f in files}) == 2 * len(small.figures)
+
+
+def test_trains_packed_as_alone(small, tmp_path):
+    shapes = {}
+    for member in members(small):
+        if (shape := member.trial.shape()) is not None:
+            shapes.setdefault(shape, []).append(member)
+    for together in shapes.values():
+        packed = _metrics(run_pack(Pack(tuple(together), Resources(), str(tmp_path))))
+        alone = [_metrics(run_pack(Pack((m,), Resources(), str(tmp_path))))[0] for m in together]
+        assert packed == [pytest.approx(one, rel=1e-10) for one in alone]
+
+
+def test_a_study_uses_public_names_only(study):
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "dlx":
+                assert node.module == "dlx" and {a.name for a in node.names} <= set(dlx.__all__), path
+            if isinstance(node, ast.Import):
+                assert not any(a.name.startswith("dlx.") for a in node.names), path
+
+
+def test_every_folder_of_studies_travels_in_the_wheel():
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    themes = {"dlx.library." + ".".join(p.parent.relative_to(ROOT / "studies").parts) for p in FILES}
+    own = {".".join(p.parent.relative_to(ROOT).parts) for p in (ROOT / "dlx").rglob("*.py")}
+    assert set(packages) == themes | own
+
+
+def test_random_features_do_worst_with_as_many_features_as_samples(tmp_path):
+    study = dlx.load(str(RANDOM_FEATURES)).with_({
+        "template.samples": 40, "template.features": dlx.grid(10, 40, 160), "template.label_noise": 0.0,
+        "template.test_samples": 1_000, "seeds": 5,
+    })
+    rows = stored(study, tmp_path).cells().to_pylist()
+    below, peak, above = (r["test/log10_squared_error.mean"] for r in rows)
+    assert peak > below + math.log10(5) and peak > above + math.log10(5)
+    assert rows[2]["train/error.mean"] == 0.0
+
+
+def test_the_reference_of_double_descent_is_the_published_set_up():
+    study = dlx.load(str(DOUBLE_DESCENT)).preset("reference")
+    trials = [study.space.trial(c) for c in study.space.cells]
+    assert [t.model.width for t in trials] == [9, 16, 47, 300]
+    for t in trials:
+        assert (t.steps, t.batch_size, t.data.samples(), t.data.test_samples) == (20_000, 100, 4_000, 12_000)
+        assert dataclasses.asdict(t.optimizer) == {"lr": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
+        assert (t.data.label_noise, t.model.depth) == (0.15, 2)
+
+
+def _metrics(records):
+    return [dict(metrics) for metrics in records.trials["metrics"].to_pylist()]
