@@ -27,9 +27,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(DECLARED) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
-	touch $@
+	@echo 'Installing into $(VENV); the first time takes a few minutes.'
+	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable .
+	@touch $@
 
 $(VENV)/installed-for-tests: $(DECLARED) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
-	touch $@ $(VENV)/installed
+	@echo 'Installing into $(VENV); the first time takes a few minutes.'
+	@$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@ $(VENV)/installed

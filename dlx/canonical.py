@@ -67,6 +67,8 @@ def scalar_digest(value: Any, place: str) -> bytes:
 def _refusal(value: Any) -> str:
     if isinstance(value, Path):
         return "a path, whose content may change; wrap it as dlx.File(path)."
+    if isinstance(value, type):
+        return f"a class; give an instance of it, as in {value.__name__}(...)."
     if callable(value):
         return "a function, whose meaning cannot be hashed; give a component or a named value instead."
     if hasattr(value, "read") and hasattr(value, "close"):

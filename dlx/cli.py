@@ -175,8 +175,7 @@ def show(study: Name, preset: Preset = None, sets: Sets = None, home: Home = Non
     results = declared.results(home)
     print(f"{clean(declared.name)}: {clean(declared.question)}\n")
     _say_results(chosen, results)
-    for sentence in results.store.damaged:
-        _warn(sentence)
+    _warn_of_damage(results)
     if results.missing:
         print(f"next     {chosen.command('run')}")
 
@@ -196,6 +195,7 @@ def export(
     file = out or Path(f"{results.study.name}{'-history' if history else ''}.{to.value}")
     exports.write(table, file, to.value)
     print(f"{len(table):,} rows in {clean(file)}")
+    _warn_of_damage(results)
 
 
 @app.command()
@@ -257,8 +257,19 @@ def _show(what: Any, table: Any = None) -> None:
     """Print a table as wide as the terminal, 80 columns elsewhere."""
     from rich.console import Console
 
+    from dlx.tables import plain
+
     console = Console()
-    console.print(table(what, console.width) if table else what)
+    shown = table(what, console.width) if table else what
+    if console.is_terminal:
+        console.print(shown)
+    else:
+        print(plain(shown, console.width))
+
+
+def _warn_of_damage(results: "Results") -> None:
+    for sentence in results.store.damaged:
+        _warn(sentence)
 
 
 def _warn(sentence: str) -> None:

@@ -148,5 +148,5 @@ def article(name: str) -> str:
 
 def short(value: Any) -> str:
     """A value in at most 80 characters, as an error shows it."""
-    text = repr(value) if not is_component(value) else f"{article(type(value).__name__)}"
+    text = repr(value) if not is_component(value) else f"{type(value).__name__}(...)"
     return text if len(text) <= 80 else text[:77] + "..."

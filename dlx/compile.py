@@ -75,7 +75,7 @@ class _Compiler:
                 children[f.name] = self.compile(child, hints[f.name], here)
             else:
                 _refuse_markers(child, here)
-                children[f.name] = Leaf(here, child, b"")
+                children[f.name] = Leaf(here, coerce(child, hints[f.name], here), b"")
         node = Component(place, type(value), children)
         if (len(self.axes), len(self.tuned)) == before and not any(
             isinstance(n, Branch | Tuned | DerivedValue) for n in node.walk()

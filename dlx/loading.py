@@ -137,7 +137,10 @@ def _shown(path: Path) -> str:
 
 def _study_of(path: Path) -> Study:
     module = _module(path)
-    studies = {id(v): (n, v) for n, v in vars(module).items() if isinstance(v, Study)}
+    studies: dict[int, tuple[str, Study]] = {}
+    for variable, value in vars(module).items():
+        if isinstance(value, Study):
+            studies.setdefault(id(value), (variable, value))
     if len(studies) == 1:
         return next(iter(studies.values()))[1]
     if not studies:
@@ -157,7 +160,7 @@ def _module(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
         cloudpickle.register_pickle_by_value(module)
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         del sys.modules[name]
         if before is not None:
             sys.modules[name] = before
@@ -165,7 +168,7 @@ def _module(path: Path) -> ModuleType:
     return module
 
 
-def _cannot_load(path: Path, error: Exception) -> str:
+def _cannot_load(path: Path, error: Exception | SystemExit) -> str:
     """One sentence with the file, the line and what is wrong there."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).resolve() == path.resolve():
         return f"{_shown(path)}, line {error.lineno}: {error.msg}; correct the syntax there."

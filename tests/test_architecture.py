@@ -16,7 +16,7 @@ import dlx
 ROOT = Path(__file__).parents[1]
 LAYERS = (  # lowest first; within a layer modules may import each other, without a circle
     "errors stats",
-    "canonical trial markers shelf",
+    "coercion canonical trial markers shelf",
     "products nodes compile space overrides tuning",
     "checkpoint context records pack worker",
     "losses data models optim metrics",

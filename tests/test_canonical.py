@@ -82,6 +82,7 @@ def test_lists_and_tuples_are_the_same_sequence():
     (np.float64("nan"), "is NaN"),
     (lambda x: x, "a function, whose meaning cannot be hashed"),
     (math.sqrt, "a function, whose meaning cannot be hashed"),
+    (Part, r"a class; give an instance of it, as in Part\(\.\.\.\)"),
     ({1, 2}, "a set, which has no order; give a tuple"),
     (frozenset({1}), "a set, which has no order; give a tuple"),
     (Path("x"), "wrap it as dlx.File"),

@@ -38,7 +38,7 @@ class Unresolved:
 
 
 @pytest.mark.parametrize(("name", "value", "said"), [
-    ("part", Part(), r"place is a Part; it must be a Shelf, such as Part\(rate=0.1\)\."),
+    ("part", Part(), r"place is Part\(\.\.\.\); it must be a Shelf, such as Part\(rate=0.1\)\."),
     ("part", 3, r"place is 3; it must be a Shelf"),
     ("sizes", (1, 2.5), r"place\[1\] is 2\.5; it must be an int"),
     ("sizes", "ab", r"place is 'ab'; it must be a tuple"),

@@ -95,7 +95,8 @@ def test_rows_filed_by_another_declaration_count_when_the_setting_is_the_same(tm
 def test_an_absent_home_is_empty_and_stays_absent(tmp_path):
     results = Results.of(study(), str(tmp_path / "none"))
     assert len(results.table) == len(results.history()) == 0 and results.missing == 9 and results.metrics == []
-    assert set(results.cells()["note"].to_pylist()) == {"nothing stored yet"} and results.best(dlx.minimize("x")) is None
+    assert set(results.cells()["note"].to_pylist()) == {"nothing stored yet"}
+    assert results.best(dlx.minimize("x")) is None
     assert not (tmp_path / "none").exists() and "nothing stored yet" in repr(results)
 
 
@@ -130,7 +131,7 @@ def test_tables_are_written_as_they_are(tmp_path):
     assert pq.read_table(tmp_path / "out" / "a.parquet").equals(results.table.combine_chunks())
     results.write(tmp_path / "a.csv")
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 10
-    with pytest.raises(DlxError, match="ends neither in .csv nor in .parquet"):
+    with pytest.raises(DlxError, match=r"ends neither in \.csv nor in \.parquet"):
         results.write(tmp_path / "a.xlsx")
     with pytest.raises(DlxError, match="cannot be written"):
         results.write(tmp_path / "a.csv" / "b.csv")

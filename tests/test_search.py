@@ -164,14 +164,15 @@ def test_a_search_learns_from_trials_that_diverge():
     assert diverging_asks(DIVERGED) < diverging_asks(FAILED) / 2
 
 
+@pytest.mark.parametrize(("objective", "value"), [(LOSS, 2.0), (maximize("val/accuracy"), 0.5)])
 @pytest.mark.parametrize("kind", [TPE, GP, CMA])
-def test_diverged_trials_are_told_as_the_worst_value(kind):
+def test_diverged_trials_are_told_as_the_worst_value(kind, objective, value):
     ends = [(COMPLETED, 0.5), (DIVERGED, None), (COMPLETED, 2.0), (COMPLETED, math.inf), (COMPLETED, 1.0)] * 2
-    worst = [(COMPLETED, 2.0) if status == DIVERGED or value == math.inf else (status, value) for status, value in ends]
+    worst = [(COMPLETED, value) if status == DIVERGED or end == math.inf else (status, end) for status, end in ends]
     search = kind(trials=10, parallel=10)
-    told = searched(search, FLAT, ends)
+    told = searched(search, FLAT, ends, objective)
     other = [Told(t.params, *end) for t, end in zip(told, worst, strict=True)]
-    assert ask(search, LOSS, "cell", 0, 10, told, FLAT) == ask(search, LOSS, "cell", 0, 10, other, FLAT)
+    assert ask(search, objective, "cell", 0, 10, told, FLAT) == ask(search, objective, "cell", 0, 10, other, FLAT)
 
 
 def test_the_direction_is_respected():

@@ -195,6 +195,7 @@ def test_a_cell_keeps_its_key_when_a_grid_grows():
     (Tree(left=dlx.grid(1, lambda: 0)), r"template\.left.* a function, whose meaning cannot be hashed"),
     (Tree(size=dlx.uniform(1, 9)), r"template\.size is uniform\(1, 9\), but must be a whole number; write grid"),
     (Tree(size=dlx.loguniform(1, 9)), r"template\.size is loguniform\(1, 9\), but must be a whole number"),
+    (Tree(watched=3), r"template\.watched is 3; it must be a tuple"),
     (Tree(watched=(dlx.grid(1, 2),)), r"template\.watched\[0\] is grid\(1, 2\), but is no part of the key"),
     (Tree(rate=dlx.loguniform(0.0, 1.0)), r"template\.rate: loguniform\(0\.0, 1\.0\) has a bound that is not positive"),
     (Tree(rate=dlx.loguniform(1.0, 0.1)), r"template\.rate: loguniform\(1\.0, 0\.1\) has its bounds reversed"),
@@ -255,7 +256,7 @@ def test_a_file_is_an_option_by_its_content(tmp_path):
     (Typed(widths=3), r"template\.widths is 3; it must be a tuple"),
     (Typed(pair=(1, 2.0, 3)), r"template\.pair has 3 entries; it must have 2"),
     (Typed(rates=(0.1,)), r"template\.rates is \(0\.1,\); it must be a dict"),
-    (Typed(parts=(Pair(0.1), Adam(0.1))), r"template\.parts\[1\] is an Adam; it must be a Pair"),
+    (Typed(parts=(Pair(0.1), Adam(0.1))), r"template\.parts\[1\] is Adam\(\.\.\.\); it must be a Pair"),
 ])
 def test_entries_of_the_wrong_kind_are_refused(template, said):
     with pytest.raises(DeclarationError, match=said):

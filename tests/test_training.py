@@ -297,7 +297,7 @@ def test_errors_of_a_wrong_part_give_an_example():
 
 def test_mnist1d_trains(tmp_path, monkeypatch):
     monkeypatch.setenv("DLX_DATA_DIR", str(tmp_path))
-    trials = [training(data=data.MNIST1D(label_noise=p), model=models.MLP(32, 2), batch_size=100, steps=300,
+    trials = [training(data=data.MNIST1D(label_noise=p), model=models.MLP(32, 2), batch_size=100, steps=600,
                        optimizer=optim.Adam(lr=0.01), dtype="float32") for p in (0.0, 0.15)]
     clean, noisy = run_together(trials, [0, 0])[0]
     assert set(clean) == {f"{s}/{m}" for s in ("train", "val", "test") for m in ("loss", "error")}

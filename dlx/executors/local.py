@@ -19,5 +19,5 @@ class Local:
             if pack is not None:
                 feed.done(pack, run_pack(pack, self.device or ("cuda" if pack.resources.gpus else "cpu")))
             elif not feed.finished:
-                raise ExecutorError("Nothing runs and nothing waits, yet the study is not finished; please report this.")
+                raise ExecutorError("Nothing runs and nothing waits, but the study is not finished; report this.")
             feed.tick()

@@ -2,15 +2,11 @@
 
 import re
 
-EXIT = re.compile(r"exit code[ =:]*(-?\d+)", re.IGNORECASE)
-
-
-def reason(error: object) -> str:
+def reason(said: str) -> str:
     """One clause from what Ray says of a worker's end."""
-    said = str(error)
-    if "memory" in said and ("running low" in said or "OutOfMemory" in type(error).__name__):
+    if "OutOfMemoryError" in said or "running low on memory" in said:
         return "its machine ran out of memory and Ray killed the worker"
-    if "node" in said.lower() and re.search(r"node (?:has )?died|node was (?:terminated|removed|preempted)", said):
+    if re.search(r"node (?:has )?died|node was (?:terminated|removed|preempted)", said):
         return "the machine it ran on was lost"
     if "INTENDED_USER_EXIT" in said or "exit()" in said:
         return "the worker process ended itself"

@@ -72,6 +72,10 @@ class Stage:
         self.flights: dict[str, Flight] = {}
         self._smallest: Resources | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Ray Tune pickles what it would restore a run from; of this there is nothing to restore."""
+        return object, ()
+
     @property
     def ended(self) -> bool:
         """Nothing is to be begun any more."""
@@ -117,7 +121,7 @@ class Stage:
         if (flight := self.flights.pop(name, None)) is not None:
             self.feed.done(flight.pack, flight.pruned())
 
-    def died(self, name: str, error: object) -> None:
+    def died(self, name: str, error: str) -> None:
         """The worker of a trial is gone."""
         if (flight := self.flights.pop(name, None)) is not None:
             self.feed.lost(flight.pack, reason(error))

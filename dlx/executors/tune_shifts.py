@@ -7,6 +7,7 @@ pack, and a worker goes on for as long as there is work for it, so that Ray Tune
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -42,6 +43,10 @@ class Desk:
         self.in_hand: deque[Pack] = deque()  # taken for workers that are starting
         self._smallest: Resources | None = None
         self._opened = self._stillborn = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Ray Tune pickles what it would restore a run from; of this there is nothing to restore."""
+        return object, ()
 
     @property
     def ended(self) -> bool:
@@ -132,9 +137,11 @@ class Desk:
 
     def _stays(self, shift: Shift) -> bool:
         """A worker without a pack waits for one, unless packs of other resources wait for its place."""
+        if not self.in_hand and self.feed.waiting:
+            self._take()
         return all(pack.resources == shift.resources for pack in self.in_hand)
 
-    def died(self, name: str, error: object) -> None:
+    def died(self, name: str, error: str) -> None:
         """A worker is gone, and with it the pack that it ran."""
         shift = self.shifts.pop(name, None)
         if shift is None:
@@ -201,7 +208,7 @@ class Watch(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker died."""
-        guarded(self.desk, lambda: self.desk.died(trial.trial_id, trial.get_pickled_error() or trial.get_error()))
+        guarded(self.desk, lambda: self.desk.died(trial.trial_id, Path(trial.error_file).read_text()))
 
 
 def guarded(desk: Any, call: Callable[[], Any], otherwise: Any = None) -> Any:
