@@ -64,9 +64,8 @@ class Agenda:
     @property
     def exhausted(self) -> bool:
         """Whether every wanted trial is done."""
-        if not self._ready and not self._walked:
-            if (job := self.pull()) is not None:
-                self._ready.appendleft(job)
+        if not self._ready and not self._walked and (job := self.pull()) is not None:
+            self._ready.appendleft(job)
         return not self._jobs and self._walked
 
     def put_back(self, job: Job) -> None:

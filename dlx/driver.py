@@ -100,7 +100,7 @@ class Driver:
         self._flying[flight.jobs[0].key] = flight
         members = tuple(Member(j.key, j.trial, j.seed, j.keep, j.parent) for j in flight.jobs)
         trial = flight.jobs[0].trial
-        return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(type(trial)))
+        return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(trial))
 
     def done(self, pack: Pack, records: Records) -> None:
         """The pack ran; its members' rows."""
@@ -271,7 +271,8 @@ class Driver:
     def _show(self) -> None:
         seconds = time.monotonic() - self.began
         p = self.progress
-        p.cells_done, p.done, p.failed, p.diverged = self.agenda.cells_done, self.done_trials, self.failed, self.diverged
+        p.cells_done, p.done = self.agenda.cells_done, self.done_trials
+        p.failed, p.diverged = self.failed, self.diverged
         p.running = sum(len(f.jobs) for f in self._flying.values())
         p.rate = self.done_trials / seconds if seconds else 0.0
         left = p.wanted - p.stored - p.done

@@ -19,6 +19,30 @@ class Damaged(Exception):
     """A part can be read as a file, and is not what was written."""
 
 
+# ---------------------------------------------------------------- names
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name is a part."""
+    return name.startswith("part-") and name.endswith(".parquet")
+
+
+def ordinal(name: str) -> int:
+    """The nanosecond that a part's name begins with."""
+    digits = name.removeprefix("part-").partition("-")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def lost(table: str) -> str:
+    """What a damaged part of a table means, and the fix."""
+    if table == "trials":
+        return ": its trials count as missing, and the same command runs them again."
+    return f": what it says of {table} is missing; delete the part of the same name in trials to have them run again."
+
+
+# ---------------------------------------------------------------- files
+
+
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with exactly the columns of a schema: unknown ones dropped, absent ones null."""

@@ -89,7 +89,8 @@ def make_plan(study: Study, store: Store) -> Plan:
     phases[FINAL] = Phase(final.wanted + len(fixed) * len(seeds), final.stored + stored)
     sample = fixed[:: math.ceil(len(fixed) / MOST_CHECKED)] if fixed else []
     trials = [study.space.trial(cell) for cell in sample]
-    if parents := {trial_key(p, s) for t in trials if isinstance(p := getattr(t, "parent", None), Trial) for s in seeds}:
+    found = [t.parent for t in trials if isinstance(getattr(t, "parent", None), Trial)]
+    if parents := {trial_key(parent, seed) for parent in found for seed in seeds}:
         phases = {PARENT: Phase(len(parents), len(parents & statuses.keys())), **phases}
     missing = sum(p.missing for p in phases.values())
     packs, exact = _packs(study, trials, missing, not tuned and len(sample) == len(fixed))
@@ -144,5 +145,5 @@ def _packs(study: Study, trials: list[Trial], missing: int, exact: bool) -> tupl
 def _seconds(store: Store, any_stored: bool) -> float | None:
     if not any_stored:
         return None
-    seconds = [s for s in store.trials().column("seconds").to_pylist() if s > 0]
+    seconds = [s for s in store.trials(columns=["seconds"]).column("seconds").to_pylist() if s > 0]
     return sum(seconds) / len(seconds) if seconds else None

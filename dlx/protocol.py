@@ -1,4 +1,4 @@
-"""How one search tunes one cell: asks in generations, the best few checked on further seeds, the choice on fresh ones."""
+"""How one search tunes one cell: asks, the best few checked on further seeds, the choice run on fresh ones."""
 
 import json
 import math
@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dlx.records import COMPLETED, FINAL, RECHECK, TUNE
-from dlx.search import Told, ask
+from dlx.search import RUNNING, Told, ask
 from dlx.space import Cell
 from dlx.study import Study
 from dlx.tuning import TUNING_SEEDS
 
-RUNNING = "running"
 SEEDS_OF_A_SEARCH = 1_000  # apart, so that the seeds of two searches of a cell differ
 
 

@@ -10,16 +10,19 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatch
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from dlx import records
+from dlx.coercion import is_component
 
+NOT_OWN = ("dlx", "builtins", "typing", "abc")  # packages whose classes a source digest leaves out
 PACKAGES = ("ray", "optuna", "mlflow", "pyarrow", "scipy")  # besides those that numbers may depend on
 LONGEST_DIFF = 200_000  # characters of the dirty diff that are kept
 PATIENCE = 1.0  # seconds that git gets to answer
@@ -76,20 +79,30 @@ def collect(folder: str | os.PathLike[str] = ".") -> Provenance:
     )
 
 
+def source_digest(trial: Any) -> str:
+    """Digest of the source files of a trial's classes and of its components', dlx's own left out: 32 digits."""
+    return _digest_of(frozenset(_own_classes(trial)))
+
+
 @cache
-def source_digest(cls: type) -> str:
-    """Digest of the source files of a trial class and of its bases, dlx's own bases left out: 32 hexadecimal digits."""
+def _digest_of(classes: frozenset[type]) -> str:
     hashed = hashlib.blake2b(digest_size=16)
-    for source in dict.fromkeys(_source(c) for c in _own_classes(cls)):
-        hashed.update(hashlib.blake2b(source).digest())
+    for source in sorted({hashlib.blake2b(_source(c)).digest() for c in classes}):
+        hashed.update(source)
     return hashed.hexdigest()
 
 
-def _own_classes(cls: type) -> Iterator[type]:
-    for c in cls.__mro__:
-        package = c.__module__.partition(".")[0]
-        if c is cls or package not in ("dlx", "builtins", "typing", "abc"):
-            yield c
+def _own_classes(value: Any) -> Iterator[type]:
+    """Classes of a component and of all below it, with their bases, that are neither dlx's nor Python's."""
+    if is_component(value):
+        yield from (c for c in type(value).__mro__ if c.__module__.partition(".")[0] not in NOT_OWN)
+        for f in fields(value):
+            yield from _own_classes(getattr(value, f.name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _own_classes(item)
+    elif isinstance(value, Mapping):
+        yield from _own_classes(tuple(value.values()))
 
 
 def _source(cls: type) -> bytes:

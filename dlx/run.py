@@ -1,4 +1,4 @@
-"""Run a study: what is missing is run, recorded and told, until nothing is missing, a budget is spent or someone stops it."""
+"""Run a study until nothing is missing, a budget is spent or someone stops it; then its figures and MLflow."""
 
 import contextlib
 import json
@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dlx import figures, lease, provenance
 from dlx.agenda import Agenda
+from dlx.canonical import digest
 from dlx.driver import Budget, Driver
 from dlx.errors import DeclarationError, DlxError
 from dlx.live import Plain, View
@@ -22,7 +23,6 @@ from dlx.results import Results
 from dlx.store import Store
 from dlx.study import Study
 from dlx.tracking import Summary, Tracking
-from dlx.canonical import digest
 
 PATIENCE = 60.0  # seconds that MLflow may stand still before the run ends without it
 
@@ -72,7 +72,7 @@ def run(
             else:
                 _carry_out(driver, tracking, executor, address)
         except (KeyboardInterrupt, DlxError):
-            _say(view, tracking and tracking.close(patience=0.0))
+            _say(view, tracking.close(patience=0.0) if tracking else None)
             raise
         if driver.stopped:
             view.say(f"Stopped before the end: {driver.stopped}.")

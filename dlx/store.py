@@ -90,7 +90,7 @@ class Store:
 
     def _write(self, content: Mapping[str, Iterable[pa.Table]], replaces: Sequence[str] = ()) -> None:
         last = max(self._visible, default="")
-        name = f"part-{max(time.time_ns(), _ordinal(last) + 1):020d}-{secrets.token_hex(4)}.parquet"
+        name = f"part-{max(time.time_ns(), parts.ordinal(last) + 1):020d}-{secrets.token_hex(4)}.parquet"
         try:
             for table, schema in TABLES.items():
                 path = self._path(table, name)
@@ -128,7 +128,7 @@ class Store:
         self._sweep()
 
     def _merged(self, table: str, names: list[str]) -> Iterator[pa.Table]:
-        pieces = (rows for name in names for rows in self._rows(table, name))
+        pieces = (rows for name in names for rows in self._rows(table, name, TABLES[table]))
         if table != "membership":
             return pieces
         return iter([parts.last_slots(pa.concat_tables([MEMBERSHIP.empty_table(), *pieces]))])
@@ -139,7 +139,7 @@ class Store:
         committed = set(self._home.names(self._path("trials")))
         for table in TABLES:
             for name in self._home.names(self._path(table)):
-                if name in replaced or (_is_part(name) and name not in committed):
+                if name in replaced or (parts.is_part(name) and name not in committed):
                     self._home.remove(self._path(table, name))
         for path in (self._path(), *map(self._path, TABLES)):
             for name in self._home.names(path):
@@ -153,9 +153,9 @@ class Store:
         self._refresh()
         return dict(self._status)
 
-    def trials(self, keys: Collection[str] | None = None) -> pa.Table:
-        """Stored trials (those of ``keys`` only, when given), one row a key, of the last commit that has it."""
-        return self._gather("trials", keys)
+    def trials(self, keys: Collection[str] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """Stored trials (only of ``keys``, only these ``columns``), one row a key, of the last commit that has it."""
+        return self._gather("trials", keys, columns)
 
     def history(self, keys: Collection[str] | None = None) -> pa.Table:
         """Curves of the stored trials (those of ``keys`` only, when given), one row a key and metric."""
@@ -211,27 +211,32 @@ class Store:
         except (OSError, pa.ArrowException) as e:
             raise unwritable(self._home, e) from e
 
-    def _gather(self, table: str, keys: Collection[str] | None) -> pa.Table:
+    def _gather(
+        self, table: str, keys: Collection[str] | None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
         """Rows of all commits in their order; begins anew when a part is damaged, or was merged away meanwhile."""
         keys = None if keys is None else set(keys)
+        schema = TABLES[table] if columns is None else pa.schema([TABLES[table].field(name) for name in columns])
         while True:
             self._refresh()
             name = ""
             try:
-                pieces = [TABLES[table].empty_table()]
+                pieces = [schema.empty_table()]
                 for name in self._visible:
-                    pieces += self._rows(table, name, keys)
+                    pieces += self._rows(table, name, schema, keys)
                 return pa.concat_tables(pieces)
             except FileNotFoundError:
                 self._refresh()
                 if name in self._visible:
-                    self._note(table, name, f"(it is gone){_lost(table)}")
+                    self._note(table, name, f"(it is gone){parts.lost(table)}")
             except Damaged:
                 continue
             except OSError as e:
                 raise unreadable(self._home, e) from e
 
-    def _rows(self, table: str, name: str, keys: Collection[str] | None = None) -> Iterator[pa.Table]:
+    def _rows(
+        self, table: str, name: str, schema: pa.Schema, keys: Collection[str] | None = None
+    ) -> Iterator[pa.Table]:
         """Rows of one part that no later commit supersedes; slots are superseded by ``last_slots`` alone."""
         if (table, name) in self._bad:
             return
@@ -244,9 +249,9 @@ class Store:
             if keys is None and len(won) == len(self._index[name][0]):
                 won = None
         try:
-            yield from parts.read_rows(self._home, self._path(table, name), TABLES[table], won)
+            yield from parts.read_rows(self._home, self._path(table, name), schema, won)
         except Damaged as e:
-            self._note(table, name, f"({e}){_lost(table)}")
+            self._note(table, name, f"({e}){parts.lost(table)}")
             raise
 
     def _refresh(self) -> None:
@@ -260,7 +265,8 @@ class Store:
 
     def _look(self) -> bool:
         """One pass over the commits; False when a part went away meanwhile."""
-        present = {n for n in self._home.names(self._path("trials")) if _is_part(n) and ("trials", n) not in self._bad}
+        names = self._home.names(self._path("trials"))
+        present = {name for name in names if parts.is_part(name) and ("trials", name) not in self._bad}
         for name in self._index.keys() - present:
             del self._index[name]
         for name in sorted(present - self._index.keys()):
@@ -269,7 +275,7 @@ class Store:
             except FileNotFoundError:
                 return False
             except Damaged as e:
-                self._note("trials", name, f"({e}){_lost('trials')}")
+                self._note("trials", name, f"({e}){parts.lost('trials')}")
         self._count(sorted(self._index.keys() - self._replaced()))
         return True
 
@@ -304,19 +310,3 @@ def studies(home: str | None = None) -> list[str]:
         return [n for n in found.names(found.path("studies"), fs.FileType.Directory) if not n.startswith(".")]
     except OSError as e:
         raise unreadable(found, e) from e
-
-
-def _is_part(name: str) -> bool:
-    return name.startswith("part-") and name.endswith(".parquet")
-
-
-def _ordinal(name: str) -> int:
-    """The nanosecond that a part's name begins with."""
-    digits = name.removeprefix("part-").partition("-")[0]
-    return int(digits) if digits.isdigit() else 0
-
-
-def _lost(table: str) -> str:
-    if table == "trials":
-        return ": its trials count as missing, and the same command runs them again."
-    return f": what it says of {table} is missing; delete the part of the same name in trials to have them run again."

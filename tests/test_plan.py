@@ -43,6 +43,8 @@ def test_packs_follow_shapes(tmp_path):
     assert plan.missing == 160 and plan.packs == 4 and plan.packs_exact
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.2, "under 1 s"), (59, "59 s"), (125, "2 min 5 s"), (7_300, "2 h 1 min")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "under 1 s"), (59, "59 s"), (125, "2 min 5 s"), (7_300, "2 h 1 min")]
+)
 def test_duration(seconds, words):
     assert duration(seconds) == words

@@ -99,13 +99,14 @@ def test_every_cell_is_tuned_checked_and_run_on_fresh_seeds(tmp_path):
     assert not {r["seed"] for r in by_phase["final"]} & {r["seed"] for r in by_phase["tune"] + by_phase["recheck"]}
     for cell in {r["cell"] for r in table}:
         for search in (0, 1):
-            asks = sorted((r["val/loss"], r["ask"]) for r in by_phase["tune"] if (r["cell"], r["search"]) == (cell, search))
+            asked = [r for r in by_phase["tune"] if (r["cell"], r["search"]) == (cell, search)]
+            asks = sorted((r["val/loss"], r["ask"]) for r in asked)
             checked = {r["ask"] for r in by_phase["recheck"] if (r["cell"], r["search"]) == (cell, search)}
             assert checked == {ask for _, ask in asks[:2]}
             scores = {a: [r["val/loss"] for r in by_phase["tune"] + by_phase["recheck"]
                           if (r["cell"], r["search"], r["ask"]) == (cell, search, a)] for a in checked}
             chosen = {r["ask"] for r in by_phase["final"] if (r["cell"], r["search"]) == (cell, search)}
-            assert chosen == {min(scores, key=lambda a: sum(scores[a]))}  # noqa: B023
+            assert chosen == {min(scores, key=lambda a: sum(scores[a]))}
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -201,7 +202,7 @@ def test_an_objective_that_no_trial_returns_is_found_at_the_first(tmp_path):
     marks = tmp_path / "marks"
     marks.mkdir()
     study = dlx.Study("slow", "?", Slow(dlx.grid(*range(50)), str(marks), 0.0), objective=dlx.minimize("val/eror"))
-    with pytest.raises(dlx.DeclarationError, match="objective is 'val/eror'.* it returned loss"):
+    with pytest.raises(dlx.DeclarationError, match=r"objective is 'val/eror'.* it returned loss"):
         go(study, tmp_path)
     assert len(list(marks.iterdir())) == 1
 

@@ -2,6 +2,7 @@
 
 import re
 
+
 def reason(said: str) -> str:
     """One clause from what Ray says of a worker's end."""
     if "OutOfMemoryError" in said or "running low on memory" in said:

@@ -27,10 +27,14 @@ def run_trial(config: dict[str, Any]) -> None:
     device = prepare(config)
     pack = cloudpickle.loads(ray.get(config["parcel"]))
 
-    def on_log(step: int, metrics: dict[str, float]) -> None:
-        tune.report({**metrics, "step": step, "logged": (step, metrics)})
+    last: dict[str, float] = {"step": 0}  # schedulers miss a step or a metric in any report
 
-    tune.report({"records": run_pack(pack, device, on_log)})
+    def on_log(step: int, metrics: dict[str, float]) -> None:
+        last.update(metrics, step=step)
+        tune.report({**last, "logged": (step, metrics)})
+
+    records = run_pack(pack, device, on_log)
+    tune.report({**last, "records": records})
 
 
 @dataclass
@@ -87,6 +91,9 @@ class Stage:
     def idle(self) -> bool:
         """No trial runs."""
         return all(flight.began is None for flight in self.flights.values())
+
+    def begin(self) -> None:
+        """Nothing to forget: under a scheduler there is one Tuner, which knows all trials."""
 
     def open(self, name: str) -> dict[str, Any] | None:
         """The configuration of one more trial, None when there is no room or nothing to run now."""
@@ -152,7 +159,7 @@ def trainable() -> Any:
 
 def usable(scheduler: Any) -> Any:
     """A fresh copy of a scheduler; raises ExecutorError for those that pause trials, which need checkpoints."""
-    stops = isinstance(scheduler, FIFOScheduler | AsyncHyperBandScheduler | MedianStoppingRule)
+    stops = type(scheduler) is FIFOScheduler or isinstance(scheduler, AsyncHyperBandScheduler | MedianStoppingRule)
     if not stops or not getattr(scheduler, "_hard_stop", True):
         raise ExecutorError(
             f"scheduler is a {type(scheduler).__name__} that pauses trials, and dlx's do not resume in the middle; "
