@@ -82,8 +82,8 @@ def list_(home: Home = None) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from dlx.home import studies
     from dlx.loading import find_all
-    from dlx.store import studies
 
     table = Table(box=None, pad_edge=False)
     for column, wraps in (("study", False), ("stored/wanted", False), ("question", True)):
@@ -204,9 +204,9 @@ def ui(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
 ) -> None:
     """Serve the MLflow pages of a home until Ctrl-C."""
-    from dlx import tracking_ui
+    from dlx.tracking import ui
 
-    tracking_ui.ui(home, host, port)
+    ui.ui(home, host, port)
 
 
 # ---------------------------------------------------------------- what is said of results

@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from dlx.agenda import Agenda, Job
-from dlx.errors import DeclarationError, DlxError
+from dlx.budget import Budget
+from dlx.errors import DeclarationError, DlxError, HeldError
+from dlx.lease import Lease
 from dlx.live import Progress, View
 from dlx.pack import Executor, Member, Pack, Resources
 from dlx.packer import Packer
@@ -24,22 +26,6 @@ from dlx.trial import values
 COMMIT_EVERY = 1.0  # seconds; packs that finish within share one part
 
 
-@dataclass(frozen=True)
-class Budget:
-    """When to stop beginning new packs: seconds since the start, trials begun, GPU-hours used; None: no limit."""
-
-    max_seconds: float | None = None
-    max_trials: int | None = None
-    max_gpu_hours: float | None = None
-
-    def check(self) -> None:
-        """Raise DeclarationError for a limit that is not positive."""
-        for name in ("max_seconds", "max_trials", "max_gpu_hours"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise DeclarationError(f"{name} is {value}; it must be more than 0.")
-
-
 @dataclass
 class _Flight:
     """A pack that runs: its jobs, how often it took its worker down, when it began."""
@@ -52,9 +38,11 @@ class _Flight:
 class Driver:
     """The feed of one run: what to run next, what became of it, when to stop."""
 
-    def __init__(self, study: Study, store: Store, agenda: Agenda, budget: Budget, view: View, wanted: int) -> None:
+    def __init__(
+        self, study: Study, store: Store, agenda: Agenda, budget: Budget, view: View, lease: Lease
+    ) -> None:
         self.study, self.store, self.agenda, self.budget, self.view = study, store, agenda, budget, view
-        self.packer = Packer(study, agenda)
+        self.lease, self.packer = lease, Packer(study, agenda)
         self.tracking: Tracking | None = None
         self.executor: Executor | None = None
         self.error: Exception | None = None
@@ -62,7 +50,7 @@ class Driver:
         self.interrupts = 0
         self.began, self.gpu_seconds = time.monotonic(), 0.0
         self.begun = self.done_trials = self.failed = self.diverged = 0
-        self.progress = Progress(cells=len(study.space.cells), wanted=wanted, stored=0)
+        self.progress = Progress(cells=len(study.space.cells))
         self._again: deque[_Flight] = deque()  # packs whose worker died
         self._flying: dict[str, _Flight] = {}  # key of the first member → pack
         self._records: list[Records] = []
@@ -153,6 +141,9 @@ class Driver:
         """Commit what is due, show progress, mind the second Ctrl-C."""
         if self.interrupts > 1:
             raise KeyboardInterrupt
+        if self.lease.lost and self.error is None:
+            name = self.study.name
+            self._fail(HeldError(f"Another driver took the study {name} over, having heard nothing of this one."))
         if self._records and time.monotonic() - self._committed >= COMMIT_EVERY:
             self.commit()
         self._show()
@@ -215,6 +206,8 @@ class Driver:
 
     def commit(self) -> None:
         """Write what is due to the store, then hand it to the tracking."""
+        if self.lease.lost:
+            return
         records, self._records = self._records, []
         rows, self._membership = self._membership + self.agenda.filed, []
         self.agenda.filed = []
@@ -255,13 +248,9 @@ class Driver:
     def _check_budget(self) -> None:
         if self.stopped:
             return
-        budget, seconds = self.budget, time.monotonic() - self.began
-        if budget.max_seconds is not None and seconds >= budget.max_seconds:
-            self.stopped = f"max_seconds={budget.max_seconds:g} is used up"
-        elif budget.max_trials is not None and self.begun >= budget.max_trials and not self._again:
-            self.stopped = f"max_trials={budget.max_trials} is used up"
-        elif budget.max_gpu_hours is not None and self._gpu_hours() >= budget.max_gpu_hours:
-            self.stopped = f"max_gpu_hours={budget.max_gpu_hours:g} is used up"
+        trials = 0 if self._again else self.begun  # what was begun is ended, whatever the budget
+        if spent := self.budget.spent(time.monotonic() - self.began, trials, self._gpu_hours()):
+            self.stopped = f"{spent} is used up"
 
     def _gpu_hours(self) -> float:
         flying = sum(self.study.resources_of(f.jobs[0].trial).gpus * (time.monotonic() - f.began)

@@ -170,3 +170,13 @@ def check_format(home: Home) -> None:
             f"The home {home.url} was written by a newer dlx (format {found}, this one knows {FORMAT}); upgrade dlx, "
             "or name another folder in DLX_HOME."
         )
+
+
+def studies(home: str | None = None) -> list[str]:
+    """Names of the studies that a home holds; raises StoreError when it cannot be read."""
+    found = Home(home)
+    check_format(found)
+    try:
+        return [n for n in found.names(found.path("studies"), fs.FileType.Directory) if not n.startswith(".")]
+    except OSError as e:
+        raise unreadable(found, e) from e

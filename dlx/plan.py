@@ -89,8 +89,8 @@ def make_plan(study: Study, store: Store) -> Plan:
     phases[FINAL] = Phase(final.wanted + len(fixed) * len(seeds), final.stored + stored)
     sample = fixed[:: math.ceil(len(fixed) / MOST_CHECKED)] if fixed else []
     trials = [study.space.trial(cell) for cell in sample]
-    found = [t.parent for t in trials if isinstance(getattr(t, "parent", None), Trial)]
-    if parents := {trial_key(parent, seed) for parent in found for seed in seeds}:
+    found = (getattr(trial, "parent", None) for trial in trials)
+    if parents := {trial_key(parent, seed) for parent in found if isinstance(parent, Trial) for seed in seeds}:
         phases = {PARENT: Phase(len(parents), len(parents & statuses.keys())), **phases}
     missing = sum(p.missing for p in phases.values())
     packs, exact = _packs(study, trials, missing, not tuned and len(sample) == len(fixed))

@@ -13,18 +13,20 @@ import pyarrow as pa
 
 from dlx import figures, lease, provenance
 from dlx.agenda import Agenda
+from dlx.budget import Budget
 from dlx.canonical import digest
-from dlx.driver import Budget, Driver
+from dlx.driver import Driver
 from dlx.errors import DeclarationError, DlxError
 from dlx.live import Plain, View
 from dlx.pack import Executor
 from dlx.plan import make_plan
 from dlx.results import Results
+from dlx.space import MOST_CHECKED
 from dlx.store import Store
 from dlx.study import Study
 from dlx.tracking import Summary, Tracking
 
-PATIENCE = 60.0  # seconds that MLflow may stand still before the run ends without it
+PATIENCE = 600.0  # seconds that a run waits at its end for an MLflow that keeps answering
 
 
 def run(
@@ -59,12 +61,12 @@ def run(
     if tracking_uri != "off":
         tracking = Tracking(store, study.question, _Labels(study), provenance.collect(), tracking_uri)
     store.create()
-    with lease.hold(store.folder, wait):
+    with lease.hold(store.folder, wait) as held:
         _declare(study, store)
+        driver = Driver(study, store, Agenda(study, store, retry_failed), budget, view, held)
         plan = make_plan(study, store)
-        driver = Driver(study, store, Agenda(study, store, retry_failed), budget, view, plan.wanted)
-        driver.progress.stored = plan.stored
-        for sentence in store.damaged:
+        driver.progress.wanted, driver.progress.stored = plan.wanted, plan.stored
+        for sentence in (*store.damaged, *_stale(study, store)):
             view.say(sentence)
         try:
             if driver.finished:
@@ -107,19 +109,33 @@ class _Labels:
 
 def _declare(study: Study, store: Store) -> None:
     """Leave in the home what a report or a listing on another machine needs to know of the declaration."""
-    space = study.space
+    space, search, objective = study.space, study.search, study.objective
     keys = [study.cell_key(c) for c in space.cells]
-    labels = [json.dumps(space.labels(c), default=str) for c in space.cells]
-    objective = study.objective and {"metric": study.objective.metric, "direction": study.objective.direction}
-    store.declare(
-        {
-            "name": study.name, "question": study.question, "axes": {a.name: a.labels for a in space.axes},
-            "tuned": space.tuned, "objective": objective, "seeds": list(study.seed_list),
-            "search": study.search and {"identity": study.search.identity(), "trials": study.search.trials,
-                                        "repeats": study.search.repeats},
-        },
-        pa.table({"cell": pa.array(keys, pa.string()), "labels": pa.array(labels, pa.string())}),
-    )
+    declaration = {
+        "name": study.name, "question": study.question, "axes": {a.name: a.labels for a in space.axes},
+        "tuned": space.tuned, "seeds": list(study.seed_list),
+        "objective": objective and {"metric": objective.metric, "direction": objective.direction},
+        "search": search and {"identity": search.identity(), "trials": search.trials, "repeats": search.repeats},
+        "cells": digest("".join(keys).encode()).hex(),
+    }
+    if store.declaration() != json.loads(json.dumps(declaration)):
+        labels = [json.dumps(space.labels(c), default=str) for c in space.cells]
+        store.declare(
+            declaration, pa.table({"cell": pa.array(keys, pa.string()), "labels": pa.array(labels, pa.string())})
+        )
+
+
+def _stale(study: Study, store: Store) -> list[str]:
+    """A sentence when stored trials were run by source code that has changed since."""
+    trials = (study.space.resolve(cell.options, None) for cell in study.space.cells[:MOST_CHECKED])
+    today = {provenance.source_digest(trial) for trial in trials}
+    sources = store.trials(columns=["source"]).column("source").to_pylist()
+    if not (stale := sum(source is not None and source not in today for source in sources)):
+        return []
+    return [
+        f"The source of this study's trials has changed since {stale:,} of the stored ones ran, which still count; "
+        "raise `version` on the changed class to have them run again."
+    ]
 
 
 def _carry_out(
@@ -138,6 +154,8 @@ def _carry_out(
         driver.commit()
         driver.view.stop()
     if driver.error is not None:
+        if driver.unwritten:
+            driver.view.say(f"{driver.unwritten:,} finished trials could not be stored; they will run again.")
         raise driver.error
 
 
@@ -152,15 +170,19 @@ def _conclude(study: Study, store: Store, tracking: Tracking | None, view: View)
         if tracking is None:
             return results
         mark = digest(tracking.uri.encode()).hex()
-        if store.mirrored == mark:
+        if store.mirrored == mark and not tracking.absent:
             return results
         table = folder / "results.parquet"
         results.write(table)
         tracking.start()
-        missed = tracking.close(Summary(study.question, results.cells(), {f.name: f for f in drawn}, table), PATIENCE)
-        _say(view, missed)
+        summary = Summary(study.question, results.cells(), {f.name: f for f in drawn}, table)
+        try:
+            missed = tracking.close(summary, PATIENCE)
+        except KeyboardInterrupt:
+            missed = "MLflow was not waited for; the next run sends what it lacks."
         if missed is None:
             store.mirror(mark)
+        _say(view, missed)
     return results
 
 

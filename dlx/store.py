@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import fs
 
 from dlx import parts
 from dlx.errors import StoreError
@@ -64,10 +63,7 @@ class Store:
         self._made = True
 
     def commit(self, records: Sequence[Records], membership: pa.Table) -> None:
-        """Store finished trials and their slots, all or nothing; of a key given twice the last counts.
-
-        Raises StoreError when they cannot be written.
-        """
+        """Store finished trials and their slots, all or nothing, of a key given twice the last; raises StoreError."""
         if not self._made:
             self.create()
         self._refresh()
@@ -300,13 +296,3 @@ class Store:
         sentence = f"{self._path(table, name).rstrip('/')} is damaged {rest}"
         if sentence not in self.damaged:
             self.damaged.append(sentence)
-
-
-def studies(home: str | None = None) -> list[str]:
-    """Names of the studies that a home holds; raises StoreError when it cannot be read."""
-    found = Home(home)
-    check_format(found)
-    try:
-        return [n for n in found.names(found.path("studies"), fs.FileType.Directory) if not n.startswith(".")]
-    except OSError as e:
-        raise unreadable(found, e) from e

@@ -19,9 +19,9 @@ from pyarrow import fs
 
 from dlx import parts, store
 from dlx.errors import StoreError
-from dlx.home import UNFINISHED, Home
+from dlx.home import UNFINISHED, Home, studies
 from dlx.records import COMPLETED, FAILED, FINAL, HISTORY, MEMBERSHIP, TRIALS, TUNE, Outcome, Records, to_records
-from dlx.store import Store, studies
+from dlx.store import Store
 
 SENTENCE_LIMIT = 400
 

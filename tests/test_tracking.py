@@ -26,16 +26,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
-from dlx import tracking
 from dlx.errors import TrackingError
 from dlx.provenance import Provenance
 from dlx.records import COMPLETED, DIVERGED, FAILED, FINAL, MEMBERSHIP, PRUNED, TUNE, Outcome, Records, to_records
 from dlx.stats import means
 from dlx.store import Store
-from dlx.tracking import Summary, Tracking
-from dlx.tracking_client import LARGEST, Experiment, cells_filter, name_of, safe_address
-from dlx.tracking_rows import markdown, plain, thin
-from dlx.tracking_ui import ui
+from dlx.tracking import Summary, Tracking, sender
+from dlx.tracking.client import LARGEST, Experiment, cells_filter, name_of, safe_address
+from dlx.tracking.rows import markdown, plain, thin
+from dlx.tracking.ui import ui
 
 MADE_WITH = Provenance(command="dlx run x", host="here", dlx="0", commit="abc", dirty=True, diff="-a\n+b\n")
 CELL, OTHER = "c" * 32, "d" * 32
@@ -319,7 +318,7 @@ def test_a_server_killed_in_the_middle_gets_the_rest_at_the_next_run(tmp_path: P
 def test_a_server_that_stands_still_ends_the_wait_and_is_told_later(
     home: Path, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "STANDSTILL", 1.0)
+    monkeypatch.setattr(sender, "STANDSTILL", 1.0)
     trials = Trials(home, server.uri, "still")
     t = trials.tracking()
     t.start()
@@ -427,7 +426,7 @@ def test_an_experiment_that_the_user_deleted_comes_back(home: Path, when: str) -
 
 
 def test_a_queue_beyond_memory_is_read_from_the_store(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking, "LONGEST_QUEUE", 10)
+    monkeypatch.setattr(sender, "LONGEST_QUEUE", 10)
     trials = Trials(home)
     t = trials.tracking()
     t.start()
@@ -487,21 +486,6 @@ def test_a_summary_shows_names_with_html_as_text(home: Path, server: MlflowServe
     assert "&lt;i&gt;" in experiment.tags["mlflow.note.content"]
 
 
-def test_the_identity_changes_with_what_mlflow_must_be_told(home: Path) -> None:
-    trials = Trials(home)
-    seen = {trials.tracking().identity()}
-    for change in (
-        lambda: trials.commit([outcome(1, status=FAILED)]),
-        lambda: trials.commit([outcome(1, status=FAILED, started=1.8e9)]),
-        lambda: trials.commit([outcome(1)]),
-        lambda: trials.commit([], slots([1], cell=OTHER)),
-    ):
-        change()
-        identity = trials.tracking().identity()
-        assert identity not in seen and identity == trials.tracking().identity()
-        seen.add(identity)
-
-
 def test_a_home_elsewhere_needs_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = Store("toy", "mock:///bucket")
@@ -544,7 +528,7 @@ def test_the_ui_says_links_to_cells_and_ends_with_its_caller(home: Path) -> None
     trials.commit([outcome(1)])
     assert trials.send() is None
     port = free_port()
-    script = f"from dlx.tracking_ui import ui; ui({str(home)!r}, port={port}, say=lambda line: print(line, flush=True))"
+    script = f"from dlx.tracking.ui import ui; ui({str(home)!r}, port={port}, say=lambda line: print(line, flush=True))"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

@@ -1,6 +1,7 @@
 """Single trials under a scheduler of Ray Tune's, which may stop them early: one trial of Ray Tune's for each."""
 
 import copy
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -165,4 +166,7 @@ def usable(scheduler: Any) -> Any:
             f"scheduler is a {type(scheduler).__name__} that pauses trials, and dlx's do not resume in the middle; "
             "use ASHAScheduler, or MedianStoppingRule with hard_stop=True."
         )
-    return copy.deepcopy(scheduler)
+    scheduler = copy.deepcopy(scheduler)
+    if isinstance(scheduler, MedianStoppingRule):
+        scheduler._min_time_slice = sys.maxsize  # else it pauses trials while others wait
+    return scheduler

@@ -12,7 +12,8 @@ from typing import Any
 
 import cloudpickle
 import ray
-from ray.tune import Callback, Stopper
+from ray.tune import Stopper
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.search import Searcher
 
 from dlx.errors import ExecutorError
@@ -196,11 +197,21 @@ class HandOver(Stopper):
         return bool(guarded(self.desk, lambda: self.desk.closing and self.desk.idle, True))
 
 
-class Watch(Callback):
-    """Keeps the feed ticking and hears of dead workers."""
+class Watch(TrialProgressCallback):
+    """Keeps the feed ticking and hears of dead workers, in the place of Ray Tune's own, which prints."""
 
     def __init__(self, desk: Any) -> None:
+        super().__init__()
         self.desk = desk
+
+    def log_result(self, trial: Any, result: Any, error: bool = False) -> None:
+        """Print nothing."""
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        """Nothing: ``HandOver`` has seen it."""
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Nothing: ``HandOver`` ended it."""
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Every turn of Ray Tune's loop, at least ten times a second."""

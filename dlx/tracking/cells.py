@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from dlx.records import COMPLETED, DIVERGED
 from dlx.stats import clustered, means
-from dlx.tracking_client import Point, Run
-from dlx.tracking_rows import Curves, describe_cell, milliseconds, thin
+from dlx.tracking.client import Point, Run
+from dlx.tracking.rows import Curves, describe_cell, milliseconds, thin
 
 
 class Final(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from dlx.records import FAILED, FINAL, PARENT, PRUNED, RECHECK, TUNE
-from dlx.tracking_client import Point, Run
+from dlx.tracking.client import Point, Run
 
 POINTS = 200  # of a learning curve that MLflow is told; the store keeps all
 ROWS = 500  # of a table in a description

@@ -11,8 +11,8 @@ import pyarrow as pa
 from dlx.provenance import Provenance
 from dlx.records import FAILED, now
 from dlx.store import Store
-from dlx.tracking_client import LONGEST_TAG, Experiment, Run, Sent, cells_filter, refused
-from dlx.tracking_rows import Labels, Slots, curves_of, markdown, milliseconds, plain, run_of
+from dlx.tracking.client import LONGEST_TAG, Experiment, Run, Sent, cells_filter, refused
+from dlx.tracking.rows import Labels, Slots, curves_of, markdown, milliseconds, plain, run_of
 
 CHUNK = 200  # keys that are read from the store at once
 NOTE = "mlflow.note.content"
@@ -183,7 +183,7 @@ class Mirror:
 
     def cells(self) -> Iterator[None]:
         """Replace the runs of cells whose final trials are others than before, one at each step."""
-        from dlx.tracking_cells import Final, cell_run
+        from dlx.tracking.cells import Final, cell_run
 
         for batch in _batches(self._changed_cells()):
             rows = {row["key"]: row for row in self.load([key for c in batch for key, _ in c.slots])}

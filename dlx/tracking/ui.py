@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dlx.errors import TrackingError
 from dlx.store import Store
-from dlx.tracking_client import experiments, link, surroundings
+from dlx.tracking.client import experiments, link, surroundings
 
 PORT = 5000
 STARTING = 120.0  # seconds that a server gets to answer

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,12 +17,11 @@ from dlx.errors import TrackingError
 from dlx.provenance import Provenance
 from dlx.records import HISTORY, TRIALS, Records
 from dlx.store import Store
-from dlx.tracking_client import Experiment, refused, safe_address, surroundings
-from dlx.tracking_mirror import CHUNK, Mirror, Summary, fingerprint
-from dlx.tracking_rows import Labels, curves_of
+from dlx.tracking.client import Experiment, refused, safe_address, surroundings
+from dlx.tracking.mirror import CHUNK, Mirror, Summary
+from dlx.tracking.rows import Labels, curves_of
 
-__all__ = ["Summary", "Tracking"]
-
+SQLITE = "sqlite:///"
 LONGEST_QUEUE = 20_000  # trials that wait in memory; beyond, they are read from the store again
 STANDSTILL = 8.0  # seconds without an answer of a server, after which a run ends without it
 TRIES = 4  # failures in a row, after which a run that wants to end does
@@ -58,6 +58,11 @@ class Tracking:
         self._answered = time.monotonic()
         self._thread: threading.Thread | None = None
 
+    @property
+    def absent(self) -> bool:
+        """Whether MLflow's database would be in the home and is not there."""
+        return self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists()
+
     def start(self) -> None:
         """Start the thread, once; it first sends what MLflow lacks of the store."""
         if self._thread is not None:
@@ -74,10 +79,6 @@ class Tracking:
                 self._queue.clear()
                 self._queued, self._behind = 0, True
         self._wake.set()
-
-    def identity(self) -> str:
-        """The address and a digest of what the store holds now: the same as long as MLflow need not be told more."""
-        return f"{safe_address(self.uri)} {fingerprint(self._given)}"
 
     def close(self, summary: Summary | None = None, patience: float = 60.0) -> str | None:
         """Wait for what is on its way while MLflow answers, at most ``patience`` seconds; what it missed, or None."""
@@ -213,7 +214,7 @@ def _database(store: Store) -> str:
             f"MLflow has no place in the home {store.home}, which is on no file system of this machine; set "
             "MLFLOW_TRACKING_URI to the address of a tracking server."
         )
-    return f"sqlite:///{(store.local_home / 'mlflow.db').absolute()}"
+    return f"{SQLITE}{(store.local_home / 'mlflow.db').absolute()}"
 
 
 def _reason(error: Exception) -> str:
