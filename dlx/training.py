@@ -19,6 +19,7 @@ if typing.TYPE_CHECKING:
     import torch
 
     from dlx.context import Context
+    from dlx.vectorise import Stacked
 
 PROGRAMS_KEPT = 16  # of as many shapes of packs
 ROWS_AT_ONCE = 250  # of a split, through the model, when measuring
@@ -80,9 +81,9 @@ class Training(Trial):
         results: list[Any] = [_attempt(begin, trial, ctx) for trial, ctx in zip(trials, contexts, strict=True)]
         alive = [i for i, result in enumerate(results) if isinstance(result, Member)]
         if alive:
-            final, history = train(trials[alive[0]], [results[i] for i in alive], contexts[alive[0]].device)
-            for i, params, measured in zip(alive, final, history, strict=True):
-                results[i] = _attempt(_finish, contexts[i], params, measured)
+            final = train(trials[alive[0]], [results[i] for i in alive], [contexts[i] for i in alive])
+            for i, params in zip(alive, final, strict=True):
+                results[i] = _attempt(_finish, contexts[i], params)
         return results
 
 
@@ -203,13 +204,13 @@ def programs(trial: Training, module: "torch.nn.Module", device: str) -> Program
     return _programs[key]
 
 
-def train(trial: Training, members: Sequence[Member], device: str) -> tuple[list[Any], list[Any]]:
-    """Final parameters, and {step: {name: metric}}, of each member."""
+def train(trial: Training, members: Sequence[Member], contexts: Sequence["Context"]) -> list[Any]:
+    """Final parameters of each member; what is measured on the way is logged, at once where someone listens."""
     import torch
 
     from dlx.vectorise import batches, stack, unstack
 
-    dtype = getattr(torch, trial.dtype)
+    device, dtype = contexts[0].device, getattr(torch, trial.dtype)
     step, forward, score = programs(trial, members[0].module, device)
     now = stack([(m.params, trial.optimizer.init(m.params)) for m in members], device, dtype, share=False)
     hyper = stack([m.hyper for m in members], device, dtype, share=False)
@@ -221,12 +222,24 @@ def train(trial: Training, members: Sequence[Member], device: str) -> tuple[list
             now = step(now, rows, splits["train"], hyper)
         done = until
         scores.append((done, {k: score(forward(now, split, rows_of[k]), split) for k, split in splits.items()}))
-    histories: list[dict[int, dict[str, float]]] = [{at: {} for at, _ in scores} for _ in members]
+        if any(ctx.on_log for ctx in contexts):
+            _log(contexts, scores)
+    _log(contexts, scores)
+    return [params for params, _ in unstack(now, len(members))]
+
+
+def _log(contexts: Sequence["Context"], scores: "list[tuple[int, dict[str, Stacked]]]") -> None:
+    """Log what was measured, which waits for the device, and clear it."""
+    from dlx.vectorise import unstack
+
     for at, by_split in scores:
+        measured: list[dict[str, float]] = [{} for _ in contexts]
         for name, together in by_split.items():
-            for history, values in zip(histories, unstack(together, len(members)), strict=True):
-                history[at] |= {f"{name}/{metric}": float(value) for metric, value in values.items()}
-    return [params for params, _ in unstack(now, len(members))], histories
+            for values, found in zip(measured, unstack(together, len(contexts)), strict=True):
+                values |= {f"{name}/{metric}": float(value) for metric, value in found.items()}
+        for ctx, values in zip(contexts, measured, strict=True):
+            ctx.log(at, values)
+    scores.clear()
 
 
 def measured_steps(steps: int, points: int) -> list[int]:
@@ -235,12 +248,10 @@ def measured_steps(steps: int, points: int) -> list[int]:
     return sorted(spaced | {steps})
 
 
-def _finish(ctx: "Context", params: "Mapping[str, torch.Tensor]", history: Mapping[int, Any]) -> Any:
-    """Log the history, save the final parameters and return the last metrics of one member."""
-    for at, values in history.items():
-        ctx.log(at, values)
+def _finish(ctx: "Context", params: "Mapping[str, torch.Tensor]") -> Mapping[str, float]:
+    """Save the final parameters and return the last metrics of one member."""
     ctx.save(params)
-    return history[max(history)]
+    return {name: values[-1] for name, (_, values) in ctx.history.items()}
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:

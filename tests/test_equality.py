@@ -29,8 +29,10 @@ def study(**changes):
 
 
 def by_slot(results):
-    rows = results.table.to_pylist()
-    return {(r["cell"], r["phase"], r["search"], r["ask"] if r["phase"] != "final" else None, r["seed"]): r for r in rows}
+    found = {}
+    for r in results.table.to_pylist():
+        found[r["cell"], r["phase"], r["search"], None if r["phase"] == "final" else r["ask"], r["seed"]] = r
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -302,3 +302,10 @@ def test_mnist1d_trains(tmp_path, monkeypatch):
     clean, noisy = run_together(trials, [0, 0])[0]
     assert set(clean) == {f"{s}/{m}" for s in ("train", "val", "test") for m in ("loss", "error")}
     assert clean["test/error"] < 0.5 and clean["train/loss"] < noisy["train/loss"]
+
+
+def test_who_listens_hears_while_it_trains():
+    heard, ctx = [], Context(0)
+    ctx.on_log = lambda step, values: heard.append((step, dict(values)))
+    result = training(steps=30, measure=3).run(ctx)
+    assert [step for step, _ in heard] == [1, 5, 30] and heard[-1][1] == result

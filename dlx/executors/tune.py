@@ -121,13 +121,14 @@ def _switches() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Ray's loggers say nothing; what matters reaches the feed."""
+    """Ray's loggers say nothing, nor does it print of each dead worker; what matters reaches the feed."""
     loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.air", "ray.train")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
-        yield
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
