@@ -71,9 +71,10 @@ class Results:
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics, the objective's first."""
-        first = self.study.objective.metric if self.study.objective else None
-        return sorted(self._metrics, key=lambda name: (name != first, not name.startswith("test/"), name))
+        """Names of the metrics: the objective on the test split, the objective, others of the test split, the rest."""
+        objective = self.study.objective.metric if self.study.objective else ""
+        first = f"test/{objective.rpartition('/')[2]}", objective
+        return sorted(self._metrics, key=lambda n: (n != first[0], n != first[1], not n.startswith("test/"), n))
 
     @property
     def missing(self) -> int:

@@ -523,7 +523,8 @@ def test_an_address_is_shown_without_its_password() -> None:
 # ---------------------------------------------------------------- the UI
 
 
-def test_the_ui_says_links_to_cells_and_ends_with_its_caller(home: Path) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_the_ui_says_links_to_cells_and_ends_with_its_caller(home: Path, sign: signal.Signals) -> None:
     trials = Trials(home)
     trials.commit([outcome(1)])
     assert trials.send() is None
@@ -536,7 +537,7 @@ def test_the_ui_says_links_to_cells_and_ends_with_its_caller(home: Path) -> None
         assert link.startswith(f"toy: http://127.0.0.1:{port}/#/experiments/1/runs?searchFilter=tags.")
         with pytest.raises(TrackingError, match="--port"):
             ui(str(home), port=port)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sign)
         assert process.wait(60) == 0
     finally:
         process.kill()

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,13 +21,13 @@ ENDING = 10.0  # seconds that it gets to end
 
 
 def ui(home: str | None = None, host: str = "127.0.0.1", port: int = PORT, say: Callable[[str], None] = print) -> None:
-    """Serve the MLflow UI of a home until interrupted; says one link a study, filtered to its cells.
+    """Serve the MLflow UI of a home until Ctrl-C or SIGTERM; says one link a study, filtered to its cells.
 
     Raises TrackingError when the home has no MLflow database or the port is taken.
     """
     database = _database(home)
     _check_port(host, port)
-    with contextlib.suppress(KeyboardInterrupt), _server(database, host, port) as server:
+    with contextlib.suppress(KeyboardInterrupt), _terminable(), _server(database, host, port) as server:
         address = f"http://{host}:{port}"
         _wait_for(server, host, port)
         with surroundings():
@@ -59,6 +60,19 @@ def _check_port(host: str, port: int) -> None:
             raise TrackingError(
                 f"Port {port} of {host} cannot be used ({e.strerror}); give another one with --port."
             ) from e
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is as good as Ctrl-C, so that the server never outlives its caller."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
