@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlx.coercion import annotations, coerce, exact, is_component, short
+from dlx.coercion import annotations, article, coerce, exact, is_component, short
 from dlx.errors import DeclarationError
 
 DIGEST_BYTES = 16
@@ -60,7 +60,10 @@ def scalar_digest(value: Any, place: str) -> bytes:
             raise DeclarationError(f"{place} is NaN, which equals nothing; give a number.")
         return digest(b"f" + (value + 0.0).hex().encode())
     if isinstance(value, str):
-        return digest(b"s" + value.encode())
+        try:
+            return digest(b"s" + value.encode())
+        except UnicodeEncodeError as e:
+            raise DeclarationError(f"{place} is {short(value)}, which holds half a character; give whole text.") from e
     raise DeclarationError(f"{place} is {short(value)}, {_refusal(value)}")
 
 
@@ -75,7 +78,8 @@ def _refusal(value: Any) -> str:
         return "an open file; give its path as dlx.File(path)."
     if isinstance(value, set | frozenset):
         return "a set, which has no order; give a tuple."
-    return f"and a {type(value).__name__} has no canonical form; use numbers, strings, tuples, dicts or dataclasses."
+    kind = article(type(value).__name__)
+    return f"and {kind} has no canonical form; use numbers, strings, tuples, dicts or dataclasses."
 
 
 def sequence_digest(children: Sequence[bytes]) -> bytes:
@@ -130,6 +134,7 @@ def setting_digest(value: Any, place: str = "trial") -> bytes:
         for k in value:
             if not isinstance(k, str):
                 raise DeclarationError(f"{place} has the key {k!r}; keys of a dict must be strings.")
+            scalar_digest(k, f"A key of {place}")
         return mapping_digest({k: setting_digest(v, f"{place}.{k}") for k, v in value.items()})
     return scalar_digest(value, place)
 

@@ -37,7 +37,8 @@ def save(folder: str, key: str, state: Mapping[str, Any]) -> None:
 
 
 def load(folder: str, key: str) -> "dict[str, torch.Tensor]":
-    """The state that ``save`` wrote; raises StoreError when it is absent."""
+    """The state that ``save`` wrote; raises StoreError when it is absent or damaged."""
+    from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
     filesystem, path = _locate(folder, key)
@@ -46,3 +47,5 @@ def load(folder: str, key: str) -> "dict[str, torch.Tensor]":
             return dict(from_bytes(source.read()))
     except FileNotFoundError as e:
         raise StoreError(f"The checkpoint {path} is gone; run the study again to make it anew.") from e
+    except SafetensorError as e:
+        raise StoreError(f"The checkpoint {path} is damaged ({e}); delete it to have it made anew.") from e

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlx.errors import DlxError
+from dlx.executors.local import leave, stray_threads
 from dlx.tables import clean
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Chosen:
             words += [flag] if value is True else [] if value in (None, False) else [flag, str(value)]
         for text in self.sets:
             words += ["--set", text]
-        return shlex.join(words)
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shlex.join(words))
 
 
 @app.command("list")
@@ -124,7 +125,9 @@ def _alone(name: str, home: str | None) -> tuple[str, str]:
 @app.command()
 def plan(study: Name, preset: Preset = None, sets: Sets = None, home: Home = None) -> None:
     """Say what a run would do; start nothing."""
-    print(Chosen(study, preset, tuple(sets or ()), home).study().plan(home))
+    found = Chosen(study, preset, tuple(sets or ()), home).study().plan(home)
+    print(found)
+    _warn(*found.damaged)
 
 
 @app.command()
@@ -175,7 +178,7 @@ def show(study: Name, preset: Preset = None, sets: Sets = None, home: Home = Non
     results = declared.results(home)
     print(f"{clean(declared.name)}: {clean(declared.question)}\n")
     _say_results(chosen, results)
-    _warn_of_damage(results)
+    _warn(*results.store.damaged)
     if results.missing:
         print(f"next     {chosen.command('run')}")
 
@@ -195,7 +198,7 @@ def export(
     file = out or Path(f"{results.study.name}{'-history' if history else ''}.{to.value}")
     exports.write(table, file, to.value)
     print(f"{len(table):,} rows in {clean(file)}")
-    _warn_of_damage(results)
+    _warn(*results.store.damaged)
 
 
 @app.command()
@@ -267,22 +270,27 @@ def _show(what: Any, table: Any = None) -> None:
         print(plain(shown, console.width))
 
 
-def _warn_of_damage(results: "Results") -> None:
-    for sentence in results.store.damaged:
-        _warn(sentence)
-
-
-def _warn(sentence: str) -> None:
-    print(f"dlx: {clean(sentence)}", file=sys.stderr)
+def _warn(*sentences: str) -> None:
+    for sentence in sentences:
+        print(f"dlx: {clean(sentence)}", file=sys.stderr)
 
 
 def main() -> None:
     """The command ``dlx``: what dlx refuses is one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    code: Any = 0
     try:
         app()
     except DlxError as e:
         _warn(str(e))
-        sys.exit(REFUSED)
+        code = REFUSED
+    except SystemExit as e:
+        code = e.code
+    if left := stray_threads():
+        _warn(f"not waiting for {', '.join(left)}, which a trial started and did not end.")
+        leave(code)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

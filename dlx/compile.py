@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlx.canonical import File, public_name, setting_digest
-from dlx.coercion import annotations, coerce, container, entry_kinds, exact, is_component, is_container
+from dlx.coercion import annotations, article, coerce, container, entry_kinds, exact, is_component, is_container
 from dlx.errors import DeclarationError
 from dlx.markers import Choice, Derived, Grid, Marker, RandInt, Range
 from dlx.nodes import Branch, Component, DerivedValue, Items, Leaf, Node, Tuned
@@ -66,6 +66,7 @@ class _Compiler:
         return Branch(place, axis, options)
 
     def _component(self, value: Any, place: str) -> Component:
+        _check_class(type(value), place)
         hints = annotations(value.__class__)
         children: dict[str, Node] = {}
         before = len(self.axes), len(self.tuned)
@@ -98,9 +99,27 @@ class _Compiler:
         return Items(place, nodes, mapping)
 
 
+def _check_class(cls: type, place: str) -> None:
+    """Refuse classes whose instances do not stay what they are, or are not all in their fields."""
+    name = cls.__name__
+    undecorated = "__dataclass_fields__" not in vars(cls) and any(
+        "ClassVar" not in str(hint) for hint in vars(cls).get("__annotations__", {}).values()
+    )
+    if undecorated or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise DeclarationError(
+            f"{place} is {article(name)}, which is no frozen dataclass; write @dataclass(frozen=True) above its class."
+        )
+    if computed := [f.name for f in dataclasses.fields(cls) if not f.init]:
+        raise DeclarationError(f"{place}.{computed[0]} is declared with init=False; make it a property of {name}.")
+
+
 def _check_range(marker: Range, annotation: Any, place: str) -> None:
     whole = int(marker.low)
-    coerce(whole, annotation, place)
+    try:
+        coerce(whole, annotation, place)
+    except DeclarationError as e:
+        expected = str(e).rpartition("; it ")[2] or "must be something else."
+        raise DeclarationError(f"{place} is {marker!r}, but {expected}") from e
     if isinstance(marker, RandInt):
         return
     try:

@@ -53,9 +53,9 @@ class Context:
 
     def log(self, step: int, metrics: Mapping[str, Any] | None = None, /, **more: Any) -> None:
         """Record metrics at an integer step; ``metrics`` takes names with a slash, as in ``{"val/loss": 0.3}``."""
-        if isinstance(step, bool) or int(step) != step:
-            raise TypeError(f"ctx.log: step is {step!r}; it must be an integer.")
-        now = {name: float(value) for name, value in {**(metrics or {}), **more}.items()}
+        if not _is_whole(step):
+            raise TypeError(f"ctx.log: step is {step!r}; it must be an integer below 2⁶³.")
+        now = {str(name): float(value) for name, value in {**(metrics or {}), **more}.items()}
         for name, value in now.items():
             steps, logged = self.history.setdefault(name, ([], []))
             steps.append(int(step))
@@ -76,3 +76,11 @@ class Context:
         if self.place is None or self.place.parent is None:
             return None
         return checkpoint.load(self.place.folder, self.place.parent)
+
+
+def _is_whole(step: Any) -> bool:
+    """Whether a step is an integer that the history can hold."""
+    try:
+        return not isinstance(step, bool) and int(step) == step and abs(int(step)) < 2**63
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -6,32 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow as pa
-
 from dlx.agenda import Agenda, Job
 from dlx.budget import Budget
 from dlx.errors import DeclarationError, DlxError, HeldError
 from dlx.lease import Lease
+from dlx.ledger import Ledger
 from dlx.live import Progress, View
 from dlx.pack import Executor, Member, Pack, Resources
 from dlx.packer import Packer
-from dlx.protocol import Slot
 from dlx.provenance import source_digest
-from dlx.records import COMPLETED, DIVERGED, FAILED, MEMBERSHIP, Outcome, Records, now, to_records, versions
+from dlx.records import COMPLETED, DIVERGED, FAILED, PARENT, Outcome, Records, now, to_records, versions
 from dlx.store import Store
 from dlx.study import Study
-from dlx.tracking import Tracking
 from dlx.trial import values
-
-COMMIT_EVERY = 1.0  # seconds; packs that finish within share one part
 
 
 @dataclass
 class _Flight:
-    """A pack that runs: its jobs, how often it took its worker down, when it began."""
+    """A pack that runs: its jobs, how often it took its worker down, whether it was begun before, when it began."""
 
     jobs: list[Job]
     losses: int = 0
+    again: bool = False
     began: float = field(default_factory=time.monotonic)
 
 
@@ -43,7 +39,7 @@ class Driver:
     ) -> None:
         self.study, self.store, self.agenda, self.budget, self.view = study, store, agenda, budget, view
         self.lease, self.packer = lease, Packer(study, agenda)
-        self.tracking: Tracking | None = None
+        self.ledger = Ledger(store)
         self.executor: Executor | None = None
         self.error: Exception | None = None
         self.stopped: str | None = None  # why nothing more is begun
@@ -51,11 +47,8 @@ class Driver:
         self.began, self.gpu_seconds = time.monotonic(), 0.0
         self.begun = self.done_trials = self.failed = self.diverged = 0
         self.progress = Progress(cells=len(study.space.cells))
-        self._again: deque[_Flight] = deque()  # packs whose worker died
+        self._again: deque[_Flight] = deque()  # whose worker died, or which raised and may be tried again
         self._flying: dict[str, _Flight] = {}  # key of the first member → pack
-        self._records: list[Records] = []
-        self._membership: list[tuple[str, int, Slot]] = []
-        self._committed = time.monotonic()
         self._best: float | None = None
         self._objective_seen = False
 
@@ -75,13 +68,23 @@ class Driver:
             if resources is None or self.study.resources_of(flight.jobs[0].trial) == resources:
                 self._again.remove(flight)
                 return self._launch(flight)
-        left = self.study.pack if self.budget.max_trials is None else self.budget.max_trials - self.begun
-        jobs = self.packer.take(self.executor.slots if self.executor else 1, left, resources)
-        self._bury_orphans()
+        if not self._left:
+            return None
+        slots = self.executor.slots if self.executor else 1
+        jobs = self.packer.take(slots, self._left, resources)
+        while self.agenda.orphans:  # a search that hears of them may go on
+            self._bury_orphans()
+            jobs = jobs or self.packer.take(slots, self._left, resources)
         if not jobs:
             return None
         self.begun += len(jobs)
         return self._launch(_Flight(jobs))
+
+    @property
+    def _left(self) -> int:
+        """How many more trials may be begun, of one pack."""
+        left = self.study.pack if self.budget.max_trials is None else self.budget.max_trials - self.begun
+        return max(0, min(left, self.study.pack))
 
     def _launch(self, flight: _Flight) -> Pack:
         flight.began = time.monotonic()
@@ -92,8 +95,7 @@ class Driver:
 
     def done(self, pack: Pack, records: Records) -> None:
         """The pack ran; its members' rows."""
-        flight = self._flying.pop(pack.members[0].key)
-        self.gpu_seconds += pack.resources.gpus * (time.monotonic() - flight.began)
+        flight = self._landed(pack)
         try:
             self._record(flight.jobs, records, {m.key: m.keep for m in pack.members})
         except DlxError as e:
@@ -102,24 +104,30 @@ class Driver:
 
     def lost(self, pack: Pack, reason: str) -> None:
         """The worker died: the pack is resumed once, then halved until the culprit is alone."""
-        flight = self._flying.pop(pack.members[0].key)
+        flight = self._landed(pack)
         if flight.losses == 0:
-            self._again.append(_Flight(flight.jobs, 1))
+            self._again.append(_Flight(flight.jobs, 1, again=True))
         elif len(flight.jobs) > 1:
             half = len(flight.jobs) // 2
-            self._again.extend(_Flight(jobs, 1) for jobs in (flight.jobs[:half], flight.jobs[half:]))
+            self._again.extend(_Flight(jobs, 1, again=True) for jobs in (flight.jobs[:half], flight.jobs[half:]))
         else:
             self._bury(flight.jobs[0], f"The worker died while it ran this trial, twice: {reason}")
+            self._bury_orphans()
         self.tick()
+
+    def _landed(self, pack: Pack) -> _Flight:
+        flight = self._flying.pop(pack.members[0].key)
+        self.gpu_seconds += pack.resources.gpus * (time.monotonic() - flight.began)
+        return flight
 
     def give_back(self, pack: Pack) -> None:
         """The pack was taken and never begun."""
         flight = self._flying.pop(pack.members[0].key)
-        if flight.losses:
+        if flight.again:
             self._again.appendleft(flight)
             return
         self.begun -= len(flight.jobs)
-        for job in flight.jobs:
+        for job in reversed(flight.jobs):
             self.agenda.put_back(job)
 
     @property
@@ -128,14 +136,20 @@ class Driver:
         self._check_budget()
         if self.stopped:
             return True
-        return not self._again and not self._flying and self.agenda.exhausted
+        if self._again or self._flying:
+            return False
+        exhausted = self.agenda.exhausted
+        while self.agenda.orphans:
+            self._bury_orphans()
+            exhausted = self.agenda.exhausted
+        return exhausted
 
     @property
     def waiting(self) -> int:
         """How many packs could be taken now."""
         if self.stopped:
             return 0
-        return len(self._again) + self.packer.waiting
+        return len(self._again) + (self.packer.waiting if self._left else 0)
 
     def tick(self) -> None:
         """Commit what is due, show progress, mind the second Ctrl-C."""
@@ -144,35 +158,42 @@ class Driver:
         if self.lease.lost and self.error is None:
             name = self.study.name
             self._fail(HeldError(f"Another driver took the study {name} over, having heard nothing of this one."))
-        if self._records and time.monotonic() - self._committed >= COMMIT_EVERY:
+        if self.ledger.due:
             self.commit()
         self._show()
 
     # ------------------------------------------------------------ writing down
 
     def _record(self, jobs: list[Job], records: Records, kept: Mapping[str, bool]) -> None:
-        """Tell the agenda and keep the rows for the next commit; what raised and may be tried again is put back."""
+        """Keep the rows for the next commit, then tell the agenda; what raised and may be tried again is not over."""
         by_key = {job.key: job for job in jobs}
         columns = (records.trials.column(n).to_pylist() for n in ("key", "status", "metrics"))
-        keys: dict[str, str] = {}
+        ended, again = [], []
         for key, status, metrics in zip(*columns, strict=True):
             job = by_key[key]
             if status == FAILED and job.attempts < self.study.retries:
                 job.attempts += 1
-                self.agenda.put_back(job)
-                continue
-            keys[key] = self._tell(job, status, dict(metrics or ()), kept[key])
-        self._records.append(_filed_under(keys, records))
+                again.append(job)
+            else:
+                ended.append((job, status, dict(metrics or ())))
+        if again:
+            self._again.append(_Flight(again, again=True))
+        self._keep([(job, status) for job, status, _ in ended], records)
+        for job, status, metrics in ended:
+            self._tell(job, status, metrics, kept[job.key])
         self._bury_orphans()
 
-    def _tell(self, job: Job, status: str, metrics: Mapping[str, float], kept: bool) -> str:
+    def _keep(self, ended: list[tuple[Job, str]], records: Records) -> None:
+        """Rows of these jobs, and what each is filed under, for the next commit."""
+        keys = {job.key: key for job, status in ended if (key := self.agenda.key_of(job, status)) is not None}
+        filed = [(keys[job.key], job.seed, slot) for job, _ in ended if job.key in keys for slot in job.slots]
+        self.ledger.add(keys, records, filed)
+
+    def _tell(self, job: Job, status: str, metrics: Mapping[str, float], kept: bool) -> None:
         self._count(status)
-        if status == COMPLETED:
+        if status == COMPLETED and any(slot.phase != PARENT for slot in job.slots):
             self._mind_objective(metrics)
-        slots = list(job.slots)
-        identity = self.agenda.tell(job, status, metrics, kept)
-        self._membership += [(identity, job.seed, slot) for slot in slots]
-        return identity
+        self.agenda.tell(job, status, metrics, kept)
 
     def _count(self, status: str) -> None:
         self.done_trials += 1
@@ -189,15 +210,15 @@ class Driver:
             if self._best is None or objective.sign * value < objective.sign * self._best:
                 self._best = value
         elif not self._objective_seen:
-            raise DeclarationError(
-                f"objective is {objective.metric!r}, which the first trial did not return; it returned "
-                f"{', '.join(sorted(metrics)) or 'nothing'}."
-            )
+            self._fail(DeclarationError(
+                f"objective is {objective.metric!r}, which the first trial did not return; correct the name: "
+                f"it returned {', '.join(sorted(metrics)) or 'nothing'}."
+            ))
 
     def _bury(self, job: Job, why: str) -> None:
         """Write down that a trial failed without having run to its end."""
         outcome = Outcome(job.key, job.seed, values(job.trial), FAILED, 0.0, now(), error=why)
-        self._records.append(to_records([outcome], versions()))
+        self._keep([(job, FAILED)], to_records([outcome], versions()))
         self._tell(job, FAILED, {}, job.keep)
 
     def _bury_orphans(self) -> None:
@@ -205,31 +226,15 @@ class Driver:
             self._bury(*self.agenda.orphans.pop())
 
     def commit(self) -> None:
-        """Write what is due to the store, then hand it to the tracking."""
+        """Write what is due, unless another driver has taken over."""
+        filed, self.agenda.filed = self.agenda.filed, []
+        self.ledger.file(filed)
         if self.lease.lost:
             return
-        records, self._records = self._records, []
-        rows, self._membership = self._membership + self.agenda.filed, []
-        self.agenda.filed = []
-        self._committed = time.monotonic()
-        if not records and not rows:
-            return
-        membership = pa.Table.from_pylist(
-            [{"key": k, "seed": s, **slot._asdict()} for k, s, slot in rows], schema=MEMBERSHIP
-        )
         try:
-            self.store.commit(records, membership)
+            self.ledger.commit()
         except DlxError as e:
-            self._records, self._membership = records + self._records, rows + self._membership
             self._fail(e)
-            return
-        if self.tracking is not None:
-            self.tracking.add(records, membership)
-
-    @property
-    def unwritten(self) -> int:
-        """Finished trials that are not in the store."""
-        return sum(r.trials.num_rows for r in self._records)
 
     # ------------------------------------------------------------ stopping and showing
 
@@ -248,7 +253,7 @@ class Driver:
     def _check_budget(self) -> None:
         if self.stopped:
             return
-        trials = 0 if self._again else self.begun  # what was begun is ended, whatever the budget
+        trials = 0 if self._again or self._flying else self.begun  # what was begun is ended first
         if spent := self.budget.spent(time.monotonic() - self.began, trials, self._gpu_hours()):
             self.stopped = f"{spent} is used up"
 
@@ -269,19 +274,3 @@ class Driver:
         if self._best is not None and self.study.objective is not None:
             p.best = f"{self.study.objective.metric} {self._best:.4g}"
         self.view.update(p)
-
-
-def _filed_under(keys: Mapping[str, str], records: Records) -> Records:
-    """The rows of these keys, each under the key it belongs to."""
-    if all(keys.get(k) == k for k in records.trials.column("key").to_pylist()):
-        return records
-    return Records(*(_renamed(batch, keys) for batch in (records.trials, records.history)))
-
-
-def _renamed(batch: pa.RecordBatch, keys: Mapping[str, str]) -> pa.RecordBatch:
-    old = batch.column("key").to_pylist()
-    chosen = batch.take(pa.array([i for i, k in enumerate(old) if k in keys], pa.int64()))
-    return chosen.set_column(
-        batch.schema.get_field_index("key"), batch.schema.field("key"),
-        pa.array([keys[k] for k in old if k in keys], pa.string()),
-    )

@@ -191,6 +191,6 @@ def draw(
             files += save(figure, folder / name)
         except DlxError as e:
             problems.append(str(e))
-        except Exception as e:
+        except (Exception, SystemExit) as e:
             problems.append(f"The figure {name} could not be drawn: {type(e).__name__}: {e}")
     return files, problems

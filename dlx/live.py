@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -56,6 +57,33 @@ def choose(quiet: bool = False, file: TextIO | None = None) -> View:
     if quiet:
         return Quiet(file)
     return Live(file) if file.isatty() else Plain(file)
+
+
+class Shield:
+    """A view that may break: what cannot be shown ends no run."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def start(self, name: str, progress: Progress) -> None:
+        """The view's own, if it works."""
+        with suppress(Exception):
+            self._view.start(name, progress)
+
+    def update(self, progress: Progress) -> None:
+        """The view's own, if it works."""
+        with suppress(Exception):
+            self._view.update(progress)
+
+    def say(self, line: str) -> None:
+        """The view's own, if it works."""
+        with suppress(Exception):
+            self._view.say(line)
+
+    def stop(self) -> None:
+        """The view's own, if it works."""
+        with suppress(Exception):
+            self._view.stop()
 
 
 class Quiet:

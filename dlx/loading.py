@@ -8,6 +8,7 @@ import ast
 import difflib
 import hashlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from types import ModuleType
 
 import cloudpickle
 
+from dlx.coercion import short
 from dlx.errors import DeclarationError, DlxError
 from dlx.study import Study
 
@@ -90,7 +92,7 @@ def _find(name: str) -> tuple[Path, list[Path]]:
     """The file that is meant, and the files among which the name of its study must be its own."""
     files = _files()
     for path in (Path(name), Path(f"{name}.py")):
-        if path.suffix == ".py" and path.is_file():
+        if path.suffix == ".py" and os.path.isfile(path):
             known = path.resolve() in [p.resolve() for p in files.values()]
             return path, list(files.values()) if known else sorted(path.parent.glob("*.py"))
     wanted = name.removesuffix(".py").removeprefix("./").removeprefix("studies/")
@@ -111,7 +113,7 @@ def _unknown(name: str, wanted: str, files: Mapping[str, Path]) -> str:
     near = difflib.get_close_matches(wanted, by_end, n=1, cutoff=0.5)
     known = ", ".join(sorted(files))
     hint = f"did you mean {near[0]!r} (there are {known})?" if near else f"there are {known}."
-    return f"There is no study {name!r}; {hint}"
+    return f"There is no study {short(name)}; {hint}"
 
 
 def _names_in(path: Path) -> Iterator[str]:
@@ -151,7 +153,7 @@ def _study_of(path: Path) -> Study:
 
 def _module(path: Path) -> ModuleType:
     """The executed module of a file, under a name of its own that workers need not know: it travels by value."""
-    name = PREFIX + path.stem + "_" + hashlib.blake2b(str(path.resolve()).encode(), digest_size=6).hexdigest()
+    name = PREFIX + path.stem + "_" + hashlib.blake2b(os.fsencode(path.resolve()), digest_size=6).hexdigest()
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -160,15 +162,17 @@ def _module(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
         cloudpickle.register_pickle_by_value(module)
-    except (Exception, SystemExit) as e:
+    except BaseException as e:
         del sys.modules[name]
         if before is not None:
             sys.modules[name] = before
+        if isinstance(e, KeyboardInterrupt):
+            raise
         raise DeclarationError(_cannot_load(path, e)) from e
     return module
 
 
-def _cannot_load(path: Path, error: Exception | SystemExit) -> str:
+def _cannot_load(path: Path, error: BaseException) -> str:
     """One sentence with the file, the line and what is wrong there."""
     if isinstance(error, SyntaxError) and error.filename and Path(error.filename).resolve() == path.resolve():
         return f"{_shown(path)}, line {error.lineno}: {error.msg}; correct the syntax there."

@@ -1,8 +1,10 @@
 """A pack: trials with equal shapes that run together on one worker; and what feeds packs to an executor."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from typing import Protocol
 
+from dlx.errors import DeclarationError
 from dlx.records import Records
 from dlx.trial import Trial
 
@@ -14,6 +16,17 @@ class Resources:
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int = 0
+
+    def check(self) -> None:
+        """Raise DeclarationError for what no worker can occupy."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            number = isinstance(value, int if f.name == "memory" else int | float) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value < 0:
+                kind = "a whole number of bytes" if f.name == "memory" else "a number"
+                raise DeclarationError(f"resources.{f.name} is {value!r}; it must be {kind} of at least 0.")
+        if self.gpus > 1 and not float(self.gpus).is_integer():
+            raise DeclarationError(f"resources.gpus is {self.gpus}; give a whole number, or a fraction below 1.")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Makes packs: jobs of equal shape and resources, as many as train together and as keep all slots busy."""
 
 import math
+from collections import deque
 from collections.abc import Hashable
 
 from dlx.agenda import Agenda, Job
@@ -9,64 +10,59 @@ from dlx.study import Study
 
 WINDOW = 4_096  # jobs that are looked at together, to find equal shapes among them
 
-Group = tuple[Resources, Hashable]
-
 
 class Packer:
-    """Groups the agenda's jobs; packs of equal resources follow one another, so that workers stay."""
+    """Groups the agenda's jobs; packs of equal resources follow one another, so that workers stay.
+
+    Groups of equal resources take turns, so that a search in a rare shape does not come last.
+    """
 
     def __init__(self, study: Study, agenda: Agenda) -> None:
         self.study, self.agenda = study, agenda
-        self._groups: dict[Group, list[Job]] = {}
+        self._groups: dict[Resources, dict[Hashable, deque[Job]]] = {}  # by shape (None: alone), the next turn first
         self._waiting = 0
 
     def fill(self) -> None:
         """Look at as many jobs as may run now."""
         window = max(WINDOW, 4 * self.study.pack)
         while self._waiting < window and (job := self.agenda.pull()) is not None:
-            self._groups.setdefault(self._group(job), []).append(job)
+            shapes = self._groups.setdefault(self.study.resources_of(job.trial), {})
+            shapes.setdefault(self._shape(job), deque()).append(job)
             self._waiting += 1
 
-    def _group(self, job: Job) -> Group:
-        resources, shape = self.study.resources_of(job.trial), job.trial.shape()
-        alone = shape is None or self.study.scheduler is not None
-        return resources, None if alone else (type(job.trial), shape)
+    def _shape(self, job: Job) -> Hashable:
+        shape = None if self.study.scheduler is not None else job.trial.shape()
+        return None if shape is None else (type(job.trial), shape)
 
     def take(self, slots: int, at_most: int, resources: Resources | None = None) -> list[Job]:
-        """Jobs for one pack, of these resources when given; none: there is nothing now."""
+        """Jobs for one pack, of these resources when given, else of the least; none: there is nothing now."""
         self.fill()
-        fitting = [g for g in self._groups if resources is None or g[0] == resources]
-        if not fitting:
+        if resources is None:
+            resources = min(self._groups, default=None)
+        if resources is None or not (shapes := self._groups.get(resources)):
             return []
-        group = min(fitting, key=lambda g: (g[0], -len(self._groups[g]))) if resources is None else max(
-            fitting, key=lambda g: len(self._groups[g])
-        )
-        size = min(self._size(group, slots), at_most)
-        jobs, rest = self._groups[group][:size], self._groups[group][size:]
-        self._waiting -= len(jobs)
-        if rest:
-            self._groups[group] = rest
-        else:
-            del self._groups[group]
-        return jobs
+        shape, jobs = next(iter(shapes.items()))
+        size = min(self._size(shape, len(jobs), slots), at_most)
+        taken = [jobs.popleft() for _ in range(size)]
+        self._waiting -= size
+        del shapes[shape]
+        if jobs:
+            shapes[shape] = jobs  # behind the others
+        elif not shapes:
+            del self._groups[resources]
+        return taken
 
-    def _size(self, group: Group, slots: int) -> int:
+    def _size(self, shape: Hashable, jobs: int, slots: int) -> int:
         """As many as a pack may hold, fewer where slots would stay idle."""
-        if group[1] is None:
+        if shape is None:
             return 1
-        share = math.ceil(len(self._groups[group]) / max(1, slots - len(self._groups) + 1))
-        return max(1, min(self.study.pack, share))
+        others = sum(map(len, self._groups.values())) - 1
+        return max(1, min(self.study.pack, math.ceil(jobs / max(1, slots - others))))
 
     @property
     def waiting(self) -> int:
         """How many packs the jobs at hand make."""
         return sum(
             len(jobs) if shape is None else math.ceil(len(jobs) / self.study.pack)
-            for (_, shape), jobs in self._groups.items()
+            for shapes in self._groups.values() for shape, jobs in shapes.items()
         )
-
-    def empty(self) -> list[Job]:
-        """Give back all jobs that are not packed."""
-        jobs = [job for group in self._groups.values() for job in group]
-        self._groups, self._waiting = {}, 0
-        return jobs

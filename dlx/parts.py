@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dlx.home import Home, reason
-from dlx.records import FINAL, HISTORY, TRIALS, Records
+from dlx.records import FINAL, HISTORY, PARENT, TRIALS, Records
 
 REPLACES = b"dlx.replaces"  # schema metadata: JSON list of the commits that a merged part stands for
 ROWS = {"trials": 16_384, "membership": 65_536, "history": 4_096}  # most rows of a row group
@@ -36,7 +36,7 @@ def ordinal(name: str) -> int:
 def lost(table: str) -> str:
     """What a damaged part of a table means, and the fix."""
     if table == "trials":
-        return ": its trials count as missing, and the same command runs them again."
+        return ": its trials count as missing, the same command runs them again, and then it may be deleted."
     return f": what it says of {table} is missing; delete the part of the same name in trials to have them run again."
 
 
@@ -158,9 +158,14 @@ def last_records(records: Sequence[Records]) -> tuple[pa.Table, pa.Table]:
 
 
 def last_slots(table: pa.Table) -> pa.Table:
-    """The last row of each slot: (cell, phase, search, ask, seed), in which a final trial's ask does not count."""
+    """The last row of each slot: (cell, phase, search, ask, seed).
+
+    A final trial's ask does not count; a cell may have several parents at a seed, so that a parent's key does.
+    """
     ask = pc.if_else(pc.equal(table["phase"], FINAL), pa.scalar(None, pa.int32()), table["ask"])
-    numbered = table.append_column("slot", ask).append_column("row", pa.array(range(len(table)), pa.int64()))
-    slots = numbered.group_by(["cell", "phase", "search", "slot", "seed"], use_threads=False)
+    parent = pc.if_else(pc.equal(table["phase"], PARENT), table["key"], pa.scalar(None, pa.string()))
+    numbered = table.append_column("slot", ask).append_column("parent", parent)
+    numbered = numbered.append_column("row", pa.array(range(len(table)), pa.int64()))
+    slots = numbered.group_by(["cell", "phase", "search", "slot", "seed", "parent"], use_threads=False)
     last = slots.aggregate([("row", "max")])["row_max"]
     return table.take(last.take(pc.sort_indices(last)))

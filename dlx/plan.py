@@ -2,15 +2,21 @@
 
 import dataclasses
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from dlx.coercion import is_component
+from dlx.markers import Marker
+from dlx.memory import Memory
 from dlx.pack import Resources
+from dlx.protocol import Tuning, Wanted
 from dlx.records import FINAL, PARENT, RECHECK, TUNE
 from dlx.space import MOST_CHECKED, Cell
 from dlx.store import Store
 from dlx.study import Study
-from dlx.trial import Trial, key, trial_key
+from dlx.trial import Trial, key, setting_digest
+
+ORDER = (PARENT, TUNE, RECHECK, FINAL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Plan:
     packs: int
     packs_exact: bool
     seconds: float | None
+    damaged: tuple[str, ...] = ()  # a sentence for each damaged part of the store
 
     @property
     def wanted(self) -> int:
@@ -75,75 +82,165 @@ def duration(seconds: float) -> str:
     return f"{seconds // 3600:,.0f} h {seconds % 3600 // 60:.0f} min"
 
 
-def make_plan(study: Study, store: Store) -> Plan:
-    """Wanted minus stored; raises DeclarationError for what cannot be run."""
+def make_plan(study: Study, store: Store, memory: Memory | None = None) -> Plan:
+    """Wanted minus stored, as ``memory`` has it when given; raises DeclarationError for what cannot be run."""
     study.space.check()
-    statuses = store.statuses()
+    memory = memory or Memory(study, store)
     tuned, fixed = _sorted(study)
-    phases: dict[str, Phase] = {}
-    if tuned:
-        phases |= _searched(study, tuned, store, statuses)
-    final = phases.get(FINAL, Phase(0, 0))
-    seeds = study.seed_list
-    stored = sum(key(d, s) in statuses for d in _digests(study, fixed) for s in seeds) if statuses else 0
-    phases[FINAL] = Phase(final.wanted + len(fixed) * len(seeds), final.stored + stored)
-    sample = fixed[:: math.ceil(len(fixed) / MOST_CHECKED)] if fixed else []
-    trials = [study.space.trial(cell) for cell in sample]
-    found = (getattr(trial, "parent", None) for trial in trials)
-    if parents := {trial_key(parent, seed) for parent in found if isinstance(parent, Trial) for seed in seeds}:
-        phases = {PARENT: Phase(len(parents), len(parents & statuses.keys())), **phases}
-    missing = sum(p.missing for p in phases.values())
-    packs, exact = _packs(study, trials, missing, not tuned and len(sample) == len(fixed))
-    return Plan(study.name, len(study.space.cells), len(tuned), phases, packs, exact, _seconds(store, bool(statuses)))
+    parents = Parents(study, memory, fixed)
+    stored, missing = _searched(study, tuned, memory, parents)
+    seeds, final = study.seed_list, len(fixed) * len(study.seed_list)
+    if memory.statuses:
+        stored[FINAL] += (found := sum(memory.stored(key(d, s)) is not None for d in _digests(fixed) for s in seeds))
+        final -= found
+    missing[FINAL] += final
+    sample = _sampled(fixed, memory, seeds)
+    trials = [(study.space.trial(cell), absent) for cell, absent in sample if absent]
+    for trial, absent in trials:
+        parents.want(trial, absent)
+    stored[PARENT], missing[PARENT] = parents.stored(), parents.missing
+    phases = {p: Phase(stored[p] + missing[p], stored[p]) for p in ORDER if stored[p] + missing[p] or p == FINAL}
+    exact = not tuned and not missing[PARENT] and len(sample) == len(fixed)
+    packs = _packs(study, trials, missing.total(), exact)
+    seconds = _seconds(store) if memory.statuses else None
+    counts = len(study.space.cells), len(tuned), phases, packs, exact or not packs
+    return Plan(study.name, *counts, seconds, tuple(store.damaged))
 
 
 def _sorted(study: Study) -> tuple[list[Cell], Sequence[Cell]]:
     """Cells with and without nuisance axes."""
     if not study.space.tuned:
         return [], study.space.cells
-    cells = list(study.space.cells)
-    return [c for c in cells if study.space.is_tuned(c)], [c for c in cells if not study.space.is_tuned(c)]
+    tuned: list[Cell] = []
+    fixed: list[Cell] = []
+    for cell in study.space.cells:
+        (tuned if study.space.is_tuned(cell) else fixed).append(cell)
+    return tuned, fixed
 
 
-def _digests(study: Study, fixed: Sequence[Cell]) -> Iterable[bytes]:
+def _digests(fixed: Sequence[Cell]) -> Iterable[bytes]:
     return getattr(fixed, "digests", None) or (cell.digest for cell in fixed)
 
 
-def _searched(study: Study, tuned: list[Cell], store: Store, statuses: Mapping[str, str]) -> dict[str, Phase]:
-    """Phases of the tuned cells; what is stored is read from the membership table."""
-    search = study.search
-    assert search is not None
-    searches = len(tuned) * search.repeats
-    top = min(search.top, search.trials)
-    checks = top * search.recheck if top > 1 else 0
-    wanted = {TUNE: searches * search.trials, RECHECK: searches * checks, FINAL: searches * len(study.seed_list)}
-    names, stored = {study.cell_key(c) for c in tuned}, Counter[str]()
-    table = store.membership() if statuses else None
-    if table is not None:
-        columns = (table.column(n).to_pylist() for n in ("key", "cell", "phase", "search", "ask", "seed"))
-        for identity, cell, phase, repeat, ask, seed in zip(*columns, strict=True):
-            known = cell in names and identity in statuses and repeat is not None and repeat < search.repeats
-            stored[phase] += known and (ask < search.trials if phase != FINAL else seed in study.seed_list)
-    return {phase: Phase(n, min(n, stored[phase])) for phase, n in wanted.items() if n}
+def _sampled(fixed: Sequence[Cell], memory: Memory, seeds: Sequence[int]) -> list[tuple[Cell, list[int]]]:
+    """At most so many cells as are checked, evenly among all, each with the seeds that are missing."""
+    step = max(1, math.ceil(len(fixed) / MOST_CHECKED))
+    return [(c, [s for s in seeds if memory.stored(key(c.digest, s)) is None]) for c in fixed[::step]]
 
 
-def _packs(study: Study, trials: list[Trial], missing: int, exact: bool) -> tuple[int, bool]:
-    """Packs that the missing trials make, and whether that was counted on all of them."""
-    if not trials or not missing:
-        return math.ceil(missing / study.pack), not missing
+# ---------------------------------------------------------------- searches
+
+
+def _searched(
+    study: Study, tuned: list[Cell], memory: Memory, parents: "Parents"
+) -> tuple[Counter[str], Counter[str]]:
+    """Trials of the searches by phase, those stored and those that may at most be missing."""
+    stored, missing = Counter[str](), Counter[str]()
+    for cell in tuned:
+        assert study.search is not None
+        name = study.cell_key(cell)
+        for repeat in range(study.search.repeats):
+            tuning = Tuning(study, cell, repeat, memory.asked(name, repeat), replay=True)
+            for one, there in _followed(tuning, memory):
+                (stored if there else missing)[one.slot.phase] += 1
+                if not there and parents.any:
+                    parents.want(study.space.trial(cell, one.params), [one.seed])
+            ahead = list(tuning.ahead())
+            missing.update(phase for phase, _ in ahead)
+            if ahead and parents.any:
+                parents.want(study.space.resolve(cell.options, None), [seed for _, seed in ahead])
+    return stored, missing
+
+
+def _followed(tuning: Tuning, memory: Memory) -> Iterator[tuple[Wanted, bool]]:
+    """What a search wanted, and whether it is stored, as far as it came."""
+    waiting = deque(tuning.begin())
+    while waiting:
+        one = waiting.popleft()
+        stored = memory.look_up(one)
+        yield one, stored is not None
+        if stored is not None:
+            waiting.extend(tuning.tell(one.slot, *memory.result(one.slot.phase, stored)))
+
+
+# ---------------------------------------------------------------- parents
+
+
+class Parents:
+    """Counts the trials that others start from, each once, and not those that are cells' own."""
+
+    def __init__(self, study: Study, memory: Memory, fixed: Sequence[Cell]) -> None:
+        self._study, self._memory = study, memory
+        self.any = hasattr(study.template, "parent")
+        self._own = set(_digests(fixed)) if self.any else set()
+        self._wanted: set[str] = set()
+        self._open = 0  # with nuisance values of their own, which are not known yet
+
+    def want(self, trial: Trial, seeds: Sequence[int]) -> None:
+        """Count what must run before a missing trial at these seeds."""
+        if not self.any:
+            return
+        ancestors = list(_ancestors(trial))
+        self._open += len(seeds) * sum(map(_is_open, ancestors))
+        digests = [setting_digest(parent) for parent in ancestors if not _is_open(parent)]
+        for seed in set(seeds):
+            for identity, digest in ((key(d, seed), d) for d in digests):
+                if self._memory.stored(identity) is not None:
+                    break
+                if digest not in self._own:
+                    self._wanted.add(identity)
+
+    @property
+    def missing(self) -> int:
+        """How many must run, at most."""
+        return len(self._wanted) + self._open
+
+    def stored(self) -> int:
+        """How many are stored of today's cells."""
+        if not (filed := self._memory.parents):
+            return 0
+        names = {self._study.cell_key(cell) for cell in self._study.space.cells}
+        keys = {k for cell, found in filed.items() if cell in names for k, _ in found if k in self._memory.statuses}
+        return len(keys - {key(d, s) for d in self._own for s in self._study.seed_list})
+
+
+def _ancestors(trial: object) -> Iterator[object]:
+    while isinstance(parent := getattr(trial, "parent", None), Trial | Marker):
+        yield parent
+        trial = parent
+
+
+def _is_open(value: object) -> bool:
+    """Whether a nuisance axis stands somewhere in a value."""
+    if isinstance(value, Marker):
+        return True
+    if is_component(value):
+        return any(_is_open(getattr(value, f.name)) for f in dataclasses.fields(value))  # type: ignore[arg-type]
+    if isinstance(value, Mapping):
+        return any(map(_is_open, value.values()))
+    return isinstance(value, list | tuple) and any(map(_is_open, value))
+
+
+# ---------------------------------------------------------------- packs and time
+
+
+def _packs(study: Study, trials: list[tuple[Trial, list[int]]], missing: int, exact: bool) -> int:
+    """Packs that the missing trials make, or about as many when not all of them are at hand."""
     groups: Counter[tuple[Resources, object]] = Counter()
-    for trial in trials:
+    for trial, absent in trials:
         alone = study.scheduler is not None or (shape := trial.shape()) is None
-        groups[study.resources_of(trial), None if alone else (type(trial), shape)] += 1
+        groups[study.resources_of(trial), None if alone else (type(trial), shape)] += len(absent)
+    counted = groups.total()
+    if not counted:
+        return math.ceil(missing / study.pack)
     packs = 0
     for (_, shape), n in groups.items():
-        share = missing * n / len(trials)
+        share = n if exact else missing * n / counted
         packs += math.ceil(share if shape is None else share / study.pack)
-    return packs, exact
+    return packs
 
 
-def _seconds(store: Store, any_stored: bool) -> float | None:
-    if not any_stored:
-        return None
+def _seconds(store: Store) -> float | None:
+    """Mean time of the stored trials that took any."""
     seconds = [s for s in store.trials(columns=["seconds"]).column("seconds").to_pylist() if s > 0]
     return sum(seconds) / len(seconds) if seconds else None

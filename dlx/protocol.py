@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dlx.records import COMPLETED, FINAL, RECHECK, TUNE
@@ -41,14 +41,16 @@ def seed_of(search: int, recheck: int = 0) -> int:
 class Tuning:
     """One of the independent searches of a cell: says what it wants next, is told what became of it.
 
-    ``asked``: nuisance values of asks that an earlier run made, by their number.
+    ``asked``: nuisance values of asks that an earlier run made, by their number. ``replay``: ask nothing else.
     """
 
-    def __init__(self, study: Study, cell: Cell, repeat: int, asked: Mapping[int, Mapping[str, Any]]) -> None:
+    def __init__(
+        self, study: Study, cell: Cell, repeat: int, asked: Mapping[int, Mapping[str, Any]], replay: bool = False
+    ) -> None:
         assert study.search is not None and study.objective is not None
         self.study, self.cell, self.repeat = study, cell, repeat
         self.search, self.objective = study.search, study.objective
-        self.asked = asked
+        self.asked, self.replay = asked, replay
         self.name = study.cell_key(cell)
         self.told: list[Told] = []
         self.scores: dict[int, list[float]] = {}  # ask → values of the chosen few over seeds
@@ -69,6 +71,16 @@ class Tuning:
             self.scores[slot.ask].append(self._score(status, value))
         self._open -= 1
         return [] if self._open else self._opened(self._next())
+
+    def ahead(self) -> Iterator[tuple[str, int]]:
+        """Phase and seed of the trials that may still be wanted, at most, beside those that it said it wants."""
+        top = min(self.search.top, self.search.trials)
+        if not self.scores and not self.finished:
+            yield from [(TUNE, seed_of(self.repeat))] * (self.search.trials - len(self.told))
+            checks = self.search.recheck if top > 1 else 0
+            yield from ((RECHECK, seed_of(self.repeat, n + 1)) for n in range(checks) for _ in range(top))
+        if self.choice is None and not self.finished:
+            yield from ((FINAL, seed) for seed in self.study.seed_list)
 
     def _opened(self, wanted: list[Wanted]) -> list[Wanted]:
         self._open = len(wanted)
@@ -99,6 +111,8 @@ class Tuning:
         for i in range(start, min(start + self.search.parallel, self.search.trials)):
             params = self.asked.get(i)
             if params is None:
+                if self.replay:
+                    break
                 params = ask(self.search, self.objective, self.name, self.repeat, i, self.told, self._define)
             self.told.append(Told(params, RUNNING))
         return [self._wanted(TUNE, i, seed_of(self.repeat)) for i in range(start, len(self.told))]

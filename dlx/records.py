@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -79,18 +80,24 @@ def to_records(outcomes: list[Outcome], versions: Mapping[str, str]) -> Records:
     trials = pa.RecordBatch.from_pylist(
         [
             {
-                "key": o.key, "seed": o.seed, "values": json.dumps(dict(o.values)), "metrics": list(o.metrics.items()),
-                "status": o.status, "error": o.error, "seconds": o.seconds, "started": int(o.started * 1000),
+                "key": o.key, "seed": o.seed, "values": json.dumps(dict(o.values)),
+                "metrics": [(storable(name), value) for name, value in o.metrics.items()], "status": o.status,
+                "error": o.error and storable(o.error), "seconds": o.seconds, "started": int(o.started * 1000),
                 "members": o.members, "host": host, "device": o.device, "versions": packages, "source": o.source,
             }
             for o in outcomes
         ],
         schema=TRIALS,
     )
-    rows = [(o.key, metric, *columns) for o in outcomes for metric, columns in o.history.items()]
+    rows = [(o.key, storable(metric), *columns) for o in outcomes for metric, columns in o.history.items()]
     columns = [list(c) for c in zip(*rows, strict=True)] or [[], [], [], []]
     arrays = [pa.array(c, type=f.type) for c, f in zip(columns, HISTORY, strict=True)]
     return Records(trials, pa.RecordBatch.from_arrays(arrays, schema=HISTORY))
+
+
+def storable(text: str) -> str:
+    """Text as UTF-8 can hold it: half of a surrogate pair is spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def not_finite(metrics: Mapping[str, float]) -> list[str]:
@@ -98,6 +105,7 @@ def not_finite(metrics: Mapping[str, float]) -> list[str]:
     return [name for name, value in metrics.items() if not math.isfinite(value)]
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python, dlx and of the packages that numbers may depend on, without importing them."""
     from importlib.metadata import PackageNotFoundError, version

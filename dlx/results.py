@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+COUNTED = ("n", DIVERGED, FAILED, PRUNED, "missing", "note")  # columns of ``cells()`` beside axes and metrics
 OWN = ("cell", "phase", "search", "ask", "seed", "key", "status", "seconds", "error")
 
 
@@ -44,7 +45,7 @@ class Results:
         """The wanted rows of today's declaration; starts nothing and writes nothing."""
         store = Store(study.name, home)
         cells = list(study.space.cells)
-        grid = wanted.grid(study, cells, OWN)
+        grid = wanted.grid(study, cells, (*OWN, *COUNTED))
         slots = wanted.slots(study, cells, grid, store.membership())
         stored = store.trials(set(slots["key"].to_pylist())).combine_chunks()
         place = pc.index_in(slots["key"], value_set=stored["key"].combine_chunks())
@@ -56,7 +57,7 @@ class Results:
         columns |= {name: slots[name] for name in ("phase", "search", "ask", "seed", "key")}
         columns["status"] = rows["status"]
         values = wanted.metric_columns(rows["metrics"])
-        names = {metric: metric if metric not in (*OWN, *axes) else f"metric.{metric}" for metric in values}
+        names = {metric: f"metric.{metric}" if _is_taken(metric, axes) else metric for metric in values}
         columns |= {names[metric]: column for metric, column in values.items()}
         columns |= {"seconds": rows["seconds"], "error": rows["error"]}
         columns |= wanted.param_columns(slots["params"])
@@ -260,6 +261,11 @@ class Results:
 
 
 # ---------------------------------------------------------------- columns
+
+
+def _is_taken(metric: str, axes: Collection[str]) -> bool:
+    """Whether a metric's name is that of another column, or might be."""
+    return metric in (*OWN, *axes) or metric.startswith(("param.", "metric."))
 
 
 def _bools(mask: Any) -> np.ndarray[Any, Any]:

@@ -16,8 +16,9 @@ from dlx.agenda import Agenda
 from dlx.budget import Budget
 from dlx.canonical import digest
 from dlx.driver import Driver
-from dlx.errors import DeclarationError, DlxError
-from dlx.live import Plain, View
+from dlx.errors import DeclarationError
+from dlx.live import Plain, Shield, View
+from dlx.memory import Memory
 from dlx.pack import Executor
 from dlx.plan import make_plan
 from dlx.results import Results
@@ -55,7 +56,7 @@ def run(
     budget = Budget(max_seconds, max_trials, max_gpu_hours)
     budget.check()
     _check(study)
-    view = view or Plain()
+    view = Shield(view or Plain())
     store = Store(study.name, home)
     tracking = None
     if tracking_uri != "off":
@@ -63,8 +64,9 @@ def run(
     store.create()
     with lease.hold(store.folder, wait) as held:
         _declare(study, store)
-        driver = Driver(study, store, Agenda(study, store, retry_failed), budget, view, held)
-        plan = make_plan(study, store)
+        memory = Memory(study, store, retry_failed)
+        plan = make_plan(study, store, memory)
+        driver = Driver(study, store, Agenda(study, memory), budget, view, held)
         driver.progress.wanted, driver.progress.stored = plan.wanted, plan.stored
         for sentence in (*store.damaged, *_stale(study, store)):
             view.say(sentence)
@@ -73,7 +75,7 @@ def run(
                 driver.commit()
             else:
                 _carry_out(driver, tracking, executor, address)
-        except (KeyboardInterrupt, DlxError):
+        except BaseException:
             _say(view, tracking.close(patience=0.0) if tracking else None)
             raise
         if driver.stopped:
@@ -143,7 +145,7 @@ def _carry_out(
 ) -> None:
     """Run until the driver is finished; whatever happens, what ran is stored. Raises what stopped it."""
     driver.executor = _executor(driver.study, executor, address)
-    driver.tracking = tracking
+    driver.ledger.tracking = tracking
     if tracking is not None:
         tracking.start()
     driver.view.start(driver.study.name, driver.progress)
@@ -154,8 +156,8 @@ def _carry_out(
         driver.commit()
         driver.view.stop()
     if driver.error is not None:
-        if driver.unwritten:
-            driver.view.say(f"{driver.unwritten:,} finished trials could not be stored; they will run again.")
+        if driver.ledger.unwritten:
+            driver.view.say(f"{driver.ledger.unwritten:,} finished trials could not be stored; they will run again.")
         raise driver.error
 
 

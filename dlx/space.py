@@ -84,8 +84,12 @@ class Space:
                 f"template is {type(template).__name__}; it must be a dlx.Training(...) or a frozen dataclass "
                 "that derives from dlx.Trial."
             )
-        self.root, self.axes, self.tuned = compile_template(template)
+        try:
+            self.root, self.axes, self.tuned = compile_template(template)
+        except RecursionError as e:
+            raise DeclarationError("template holds itself, or is nested too deeply; take a level out of it.") from e
         self.skip = skip
+        self._decided: dict[tuple[int | None, ...], bool] = {}  # options of the deciding axes → is such a cell tuned?
 
     # ------------------------------------------------------------ cells
 
@@ -162,7 +166,19 @@ class Space:
 
     def is_tuned(self, cell: Cell) -> bool:
         """Whether the cell has nuisance axes."""
-        return bool(self.tuned) and self.root.has_tuned(cell.options)
+        if not self.tuned:
+            return False
+        chosen = tuple(map(cell.options.get, self._deciding))
+        if chosen not in self._decided:
+            self._decided[chosen] = self.root.has_tuned(cell.options)
+        return self._decided[chosen]
+
+    @cached_property
+    def _deciding(self) -> list[int]:
+        """The axes on whose options it depends which nuisance axes exist."""
+        branches = [node for node in self.root.walk() if isinstance(node, nodes.Branch)]
+        inner = (nodes.Branch, nodes.Tuned)
+        return sorted({b.axis for b in branches if any(isinstance(n, inner) for o in b.options for n in o.walk())})
 
     def tuned_axes(self, cell: Cell) -> dict[str, Marker]:
         """Nuisance axes of a cell, those of every option of a choice among them."""
@@ -202,6 +218,11 @@ def check_components(value: Any, place: str) -> None:
             except DeclarationError as e:
                 message = str(e)
                 raise e if message.startswith("template") else DeclarationError(f"{place}: {message}") from e
+            except Exception as e:
+                raise DeclarationError(
+                    f"{place}: check() of {type(value).__name__} raised {type(e).__name__}: {e}; correct the values or "
+                    "the check."
+                ) from e
     elif isinstance(value, list | tuple):
         for i, v in enumerate(value):
             check_components(v, f"{place}[{i}]")

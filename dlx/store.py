@@ -167,7 +167,7 @@ class Store:
             return dict(json.loads(self._home.read(self._path("declaration.json"))))
         except FileNotFoundError:
             return None
-        except ValueError as e:
+        except (ValueError, TypeError) as e:
             self._note("declaration.json", "", f"({reason(e)}); run the study again to write it anew.")
             return None
         except OSError as e:

@@ -72,7 +72,9 @@ class Study:
             raise DeclarationError(f"figures is {self.figures!r}; it must be a list of functions of the results.")
         if self.skip is not None and not callable(self.skip):
             raise DeclarationError(f"skip is {self.skip!r}; it must be a function of the trial.")
-        if not isinstance(self.resources, Resources) and not callable(self.resources):
+        if isinstance(self.resources, Resources):
+            self.resources.check()
+        elif not callable(self.resources):
             raise DeclarationError(
                 f"resources is {self.resources!r}; write dlx.Resources(cpus=2), or a function of the trial."
             )
@@ -132,9 +134,15 @@ class Study:
         """What a pack with this trial occupies."""
         if isinstance(self.resources, Resources):
             return self.resources
-        given = self.resources(trial)
+        try:
+            given = self.resources(trial)
+        except Exception as e:
+            raise DeclarationError(
+                f"resources= raised {type(e).__name__}: {e}; it is given a resolved trial and must give dlx.Resources."
+            ) from e
         if not isinstance(given, Resources):
             raise DeclarationError(f"resources= gave {given!r} for a trial; it must give dlx.Resources(...).")
+        given.check()
         return given
 
     def with_(self, changes: Mapping[str, Any]) -> Self:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dlx.results import Results
 
 MOST_CELLS = 50
+LONGEST = 200  # characters of a name, a value or a reason
 WIDTH = 80
 COUNTS = ("diverged", "failed", "pruned", "missing")
 
@@ -41,7 +42,8 @@ def cells_table(results: "Results", width: int = WIDTH) -> "RenderableType":
     cells = results.cells()
     rows = cells.slice(0, MOST_CELLS).to_pylist()
     columns = {_short(name, results.axes): [_value(r[name]) for r in rows] for name in results.axes}
-    tuned = [n.removeprefix("param.") for n in cells.column_names if n.startswith("param.")]
+    shared = set(cells.column_names) & set(results.table.column_names)
+    tuned = [n.removeprefix("param.") for n in cells.column_names if n.startswith("param.") and n in shared]
     columns |= {_short(name, tuned): [_value(r[f"param.{name}"]) for r in rows] for name in tuned}
     columns["n"] = [str(r["n"]) for r in rows]
     tail = {name: [str(r[name] or "") for r in rows] for name in COUNTS if any(r[name] for r in rows)}
@@ -55,7 +57,7 @@ def cells_table(results: "Results", width: int = WIDTH) -> "RenderableType":
         if left >= 0 or i == 0:
             columns |= column
         else:
-            left_out.append(metric)
+            left_out.append(_cut(metric))
     return Group(_table(columns | tail), Text(_caption(results, len(cells), left_out), style="dim"))
 
 
@@ -67,7 +69,7 @@ def _table(columns: Mapping[str, Sequence[str]]) -> "Table":
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name, values in columns.items():
         numeric = all(not v or v[0].isdigit() or v[0] in "-." for v in values)
-        table.add_column(Text(clean(name)), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(clean(_cut(name))), justify="right" if numeric else "left", overflow="fold")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*(Text(clean(v)) for v in row))
     return table
@@ -94,13 +96,18 @@ def _space(columns: Mapping[str, Sequence[str]]) -> int:
 def _short(name: str, names: Iterable[str]) -> str:
     """The end of a dotted name where it says as much as the whole."""
     end = name.rpartition(".")[2]
-    return end if sum(n.rpartition(".")[2] == end for n in names) == 1 else name
+    own = end not in ("n", "note", *COUNTS) and sum(n.rpartition(".")[2] == end for n in names) == 1
+    return end if own else name
 
 
 def _value(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else _cut(str(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _estimate(row: Mapping[str, Any], metric: str) -> str:
@@ -123,5 +130,10 @@ def _interval(mean: float, half: float | None) -> str:
 def reasons(results: "Results") -> list[tuple[int, str]]:
     """Why trials failed: the distinct last lines of their tracebacks, and how often each occurs, in falling order."""
     errors = results.failed()["error"].to_pylist()
-    last = [(e or "").strip().splitlines()[-1:] or ["no reason is stored"] for e in errors]
-    return [(n, clean(line)) for line, n in Counter(line[0] for line in last).most_common()]
+    return [(n, clean(_cut(line))) for line, n in Counter(map(_last_line, errors)).most_common()]
+
+
+def _last_line(error: str | None) -> str:
+    """The last line of a traceback that says something; the frame around a group of exceptions does not."""
+    lines = [line.strip(" |+-") for line in (error or "").splitlines()]
+    return next((line for line in reversed(lines) if line), "no reason is stored")

@@ -56,6 +56,8 @@ class Trial:
 
 def trial(version: int = 1, name: str | None = None) -> Callable[[Callable[..., Mapping[str, float]]], Any]:
     """Make a trial of a plain function whose first parameter is ``ctx`` and whose others are the values."""
+    if callable(version):
+        raise DeclarationError("@dlx.trial has no parentheses; write @dlx.trial() above the function.")
 
     def decorate(function: Callable[..., Mapping[str, float]]) -> type[Trial]:
         parameters = list(inspect.signature(function).parameters.values())

@@ -2,67 +2,102 @@
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from dlx.context import Context, Place
 from dlx.pack import Member, Pack
 from dlx.records import COMPLETED, DIVERGED, FAILED, Outcome, Records, not_finite, to_records, versions
-from dlx.trial import values
+from dlx.trial import Trial, values
 
+OnLog = Callable[[int, dict[str, float]], None]
 LONGEST_ERROR = 20_000  # characters of a traceback that are kept
 
 
+class Stopped(BaseException):
+    """What ``on_log`` raises when the trial is to end at once, without a row."""
+
+
 def run_pack(
-    pack: Pack, device: str = "cpu", on_log: Callable[[int, dict[str, float]], None] | None = None
+    pack: Pack, device: str = "cpu", on_log: OnLog | None = None
 ) -> Records:
     """Run all members of a pack, together when there are several, and return one row for each.
 
-    on_log: called with step and metrics whenever a member logs.
+    on_log: called with step and metrics whenever a member logs; may raise Stopped.
     """
-    contexts = [_context(pack, m, device) for m in pack.members]
+    return to_records(_run_together(pack, pack.members, device, on_log), versions())
+
+
+def _run_together(pack: Pack, members: Sequence[Member], device: str, on_log: OnLog | None) -> list[Outcome]:
+    """Run these members of a pack; when that raises, run each half by itself, until the culprit is alone."""
+    contexts = [_context(pack, m, device) for m in members]
     for ctx in contexts:
         ctx.on_log = on_log
     started, begun = time.time(), time.perf_counter()
-    results = _results(pack, contexts)
-    seconds = (time.perf_counter() - begun) / len(pack.members)
-    outcomes = [
-        _outcome(pack, m, c, r, started, seconds, device)
-        for m, c, r in zip(pack.members, contexts, results, strict=True)
-    ]
-    return to_records(outcomes, versions())
+    try:
+        results = _results([m.trial for m in members], contexts)
+    except BaseException as e:  # a trial may well call sys.exit()
+        if _ends_the_worker(e):
+            raise
+        if len(members) > 1:
+            half = len(members) // 2
+            halves = members[:half], members[half:]
+            return [outcome for part in halves for outcome in _run_together(pack, part, device, on_log)]
+        results = [e]
+    run = _Run(pack.source, len(members), started, (time.perf_counter() - begun) / len(members), device)
+    return [_outcome(run, m, c, r) for m, c, r in zip(members, contexts, results, strict=True)]
+
+
+def _ends_the_worker(error: BaseException) -> bool:
+    """Whether it is not the trial's: the executor's, Ctrl-C, or the end of the process, which Ray marks so."""
+    return isinstance(error, Stopped | KeyboardInterrupt) or hasattr(error, "ray_terminate_msg")
 
 
 def _context(pack: Pack, member: Member, device: str) -> Context:
     return Context(member.seed, device, Place(pack.folder, member.key, member.parent, member.keep))
 
 
-def _results(pack: Pack, contexts: list[Context]) -> list[object]:
-    trials = [m.trial for m in pack.members]
-    try:
-        if len(trials) == 1 and trials[0].shape() is None:
-            return [trials[0].run(contexts[0])]
-        return list(type(trials[0]).run_pack(trials, contexts))
-    except Exception as e:
-        return [e] * len(trials)
+def _results(trials: list[Trial], contexts: list[Context]) -> list[object]:
+    if len(trials) == 1 and trials[0].shape() is None:
+        return [trials[0].run(contexts[0])]
+    results: list[object] = list(type(trials[0]).run_pack(trials, contexts))
+    if len(results) != len(trials):
+        raise ValueError(f"run_pack returned {len(results)} results for {len(trials)} trials; it must return one each.")
+    return results
 
 
-def _outcome(
-    pack: Pack, member: Member, ctx: Context, result: object, started: float, seconds: float, device: str
-) -> Outcome:
+@dataclass(frozen=True)
+class _Run:
+    """What the trials that ran together share; ``seconds``: the share of each."""
+
+    source: str | None
+    members: int
+    started: float  # seconds since the epoch
+    seconds: float
+    device: str
+
+
+def _outcome(run: _Run, member: Member, ctx: Context, result: object) -> Outcome:
     status, error, metrics = COMPLETED, None, {}
     try:
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
         metrics = _metrics(result)
         if bad := not_finite(metrics):
             status, error = DIVERGED, f"{', '.join(bad)} is not finite"
-    except Exception as e:
-        status, error = FAILED, "".join(traceback.format_exception(e))[-LONGEST_ERROR:]
+    except BaseException as e:
+        status, error = FAILED, _shortened("".join(traceback.format_exception(e)))
     return Outcome(
-        key=member.key, seed=member.seed, values=values(member.trial), status=status, seconds=seconds,
-        started=started, metrics=metrics, history=ctx.history, error=error, members=len(pack.members),
-        device=device, source=pack.source,
+        key=member.key, seed=member.seed, values=values(member.trial), status=status, seconds=run.seconds,
+        started=run.started, metrics=metrics, history=ctx.history, error=error, members=run.members,
+        device=run.device, source=run.source,
     )
+
+
+def _shortened(text: str) -> str:
+    """The text, without its middle where it is too long: the call is at one end, the reason at the other."""
+    half = LONGEST_ERROR // 2
+    return text if len(text) <= LONGEST_ERROR else f"{text[:half]}\n…\n{text[-half:]}"
 
 
 def _metrics(result: object) -> dict[str, float]:

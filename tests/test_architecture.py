@@ -24,10 +24,10 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "study",
     "home parts store lease provenance",
     "tracking",
-    "search protocol agenda packer plan budget",
+    "search protocol memory agenda packer plan budget",
     "executors",
     "wanted exports tables results figures",
-    "live driver run",
+    "live ledger driver run",
     "loading cli",
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}

@@ -1,8 +1,16 @@
 """In this process, one pack after another: for debugging, for tests and for trials too short to send away."""
 
+import os
+import sys
+import threading
+import time
+from typing import Any
+
 from dlx.errors import ExecutorError
 from dlx.pack import Feed
 from dlx.worker import run_pack
+
+PATIENCE = 2.0  # seconds that threads which trials started get to end
 
 
 class Local:
@@ -21,3 +29,22 @@ class Local:
             elif not feed.finished:
                 raise ExecutorError("Nothing runs and nothing waits, but the study is not finished; report this.")
             feed.tick()
+
+
+def stray_threads() -> list[str]:
+    """Names of the threads that would keep this process from ending, after they were given some time."""
+    deadline = time.monotonic() + PATIENCE
+    for thread in _strays():
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return sorted(thread.name for thread in _strays())
+
+
+def _strays() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+
+
+def leave(code: Any) -> None:
+    """End this process without waiting for its threads; ``code``: as ``sys.exit`` takes it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from dlx.executors.tune_cluster import Cluster
+from dlx.executors.tune_failures import kills_are_deaths
 from dlx.pack import Feed
 
 SWITCHES = {
@@ -47,11 +48,12 @@ class Tune:
         """Return when the feed is finished and nothing runs; raises ExecutorError for what cannot be had."""
         with _switches():
             self.cluster.start()
-            try:
-                with _quiet(), tempfile.TemporaryDirectory(prefix="dlx-tune-") as folder:
-                    self._run(feed, folder)
-            finally:
-                self.cluster.stop()
+            with kills_are_deaths(), _quiet():  # also as it ends, when Ray prints what it held back
+                try:
+                    with tempfile.TemporaryDirectory(prefix="dlx-tune-") as folder:
+                        self._run(feed, folder)
+                finally:
+                    self.cluster.stop()
 
     def _run(self, feed: Feed, folder: str) -> None:
         desk = self._desk(feed)

@@ -20,7 +20,7 @@ from dlx.executors.tune_worker import placement, prepare
 from dlx.pack import Feed, Pack, Resources
 from dlx.records import PRUNED, Outcome, Records, now, to_records, versions
 from dlx.trial import values
-from dlx.worker import run_pack
+from dlx.worker import Stopped, run_pack
 
 
 def run_trial(config: dict[str, Any]) -> None:
@@ -32,9 +32,15 @@ def run_trial(config: dict[str, Any]) -> None:
 
     def on_log(step: int, metrics: dict[str, float]) -> None:
         last.update(metrics, step=step)
-        tune.report({**last, "logged": (step, metrics)})
+        try:
+            tune.report({**last, "logged": (step, metrics)})
+        except SystemExit as e:  # as Ray Tune ends the thread of a trial that it stops
+            raise Stopped from e
 
-    records = run_pack(pack, device, on_log)
+    try:
+        records = run_pack(pack, device, on_log)
+    except Stopped:
+        sys.exit(0)
     tune.report({**last, "records": records})
 
 

@@ -214,6 +214,11 @@ def _database(store: Store) -> str:
             f"MLflow has no place in the home {store.home}, which is on no file system of this machine; set "
             "MLFLOW_TRACKING_URI to the address of a tracking server."
         )
+    if "?" in str(store.local_home):
+        raise TrackingError(
+            f"MLflow has no place in the home {store.local_home}, as no SQLite address holds its '?'; rename the "
+            "folder, or set MLFLOW_TRACKING_URI."
+        )
     return f"{SQLITE}{(store.local_home / 'mlflow.db').absolute()}"
 
 
