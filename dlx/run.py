@@ -19,6 +19,7 @@ from dlx.driver import Driver
 from dlx.errors import DeclarationError
 from dlx.live import Plain, Shield, View
 from dlx.memory import Memory
+from dlx.nodes import Tuned
 from dlx.pack import Executor
 from dlx.plan import make_plan
 from dlx.results import Results
@@ -26,6 +27,7 @@ from dlx.space import MOST_CHECKED
 from dlx.store import Store
 from dlx.study import Study
 from dlx.tracking import Summary, Tracking
+from dlx.trial import Trial
 
 PATIENCE = 600.0  # seconds that a run waits at its end for an MLflow that keeps answering
 
@@ -129,8 +131,10 @@ def _declare(study: Study, store: Store) -> None:
 
 def _stale(study: Study, store: Store) -> list[str]:
     """A sentence when stored trials were run by source code that has changed since."""
-    trials = (study.space.resolve(cell.options, None) for cell in study.space.cells[:MOST_CHECKED])
-    today = {provenance.source_digest(trial) for trial in trials}
+    if any(isinstance(node, Tuned) and node.options for node in study.space.root.walk()):
+        return []  # which components a choice brings in differs from trial to trial
+    cells = study.space.cells[:MOST_CHECKED]
+    today = {provenance.source_digest(t) for c in cells for t in _lineage(study.space.resolve(c.options, None))}
     sources = store.trials(columns=["source"]).column("source").to_pylist()
     if not (stale := sum(source is not None and source not in today for source in sources)):
         return []
@@ -138,6 +142,13 @@ def _stale(study: Study, store: Store) -> list[str]:
         f"The source of this study's trials has changed since {stale:,} of the stored ones ran, which still count; "
         "raise `version` on the changed class to have them run again."
     ]
+
+
+def _lineage(trial: Any) -> Iterator[Any]:
+    """The trial, its parent, that one's parent and so on."""
+    while isinstance(trial, Trial):
+        yield trial
+        trial = getattr(trial, "parent", None)
 
 
 def _carry_out(

@@ -1,3 +1,4 @@
+import io
 import json
 import math
 import random
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from toys import Herd, Slow, Stage, Unruly, Valley, go, tuned, valley
 
 import dlx
+from dlx.live import Quiet
 from dlx.store import Store
 from dlx.worker import run_pack
 
@@ -257,3 +259,34 @@ def test_what_a_full_disk_did_not_take_is_said_and_runs_again(tmp_path, monkeypa
         go(study, tmp_path)
     monkeypatch.setattr(Store, "commit", commit)
     assert len(go(study, tmp_path).table) == 8
+
+
+def test_changed_sources_are_said_and_unchanged_ones_are_not(tmp_path):
+    from dlx.loading import load
+
+    file = tmp_path / "changing.py"
+    source = """
+from dataclasses import dataclass
+import dlx
+from dlx.live import Quiet
+
+@dataclass(frozen=True)
+class Child(dlx.Trial):
+    x: int
+    parent: dlx.Trial
+    def run(self, ctx):
+        return {"loss": 1.0}
+
+@dataclass(frozen=True)
+class Root(dlx.Trial):
+    def run(self, ctx):
+        ctx.save({"x": [1.0]})
+        return {"loss": 0.0}
+
+STUDY = dlx.Study("changing", "?", Child(dlx.grid(1, 2), Root()))
+"""
+    for text, changed in ((source, False), (source, False), (source + "# later\n", True)):
+        file.write_text(text)
+        said = io.StringIO()
+        go(load(str(file)), tmp_path / "home", view=Quiet(said))
+        assert ("has changed since 3 of the stored ones ran" in said.getvalue()) == changed
