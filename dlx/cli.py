@@ -1,15 +1,16 @@
 """The command line: list, plan, run, show, export, ui. Engines are imported by the commands that need them."""
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlx.chosen import Chosen
 from dlx.errors import DlxError
 from dlx.executors.local import leave, stray_threads
 from dlx.tables import clean
@@ -44,37 +45,6 @@ class Format(StrEnum):
 
     CSV = "csv"
     PARQUET = "parquet"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A study as it was asked for on the command line."""
-
-    name: str
-    preset: str | None = None
-    sets: tuple[str, ...] = ()
-    home: str | None = None
-
-    def study(self) -> "Study":
-        """The study with its preset, then the other values."""
-        from dlx.loading import load
-        from dlx.overrides import parse
-
-        study = load(self.name)
-        if self.preset is not None:
-            study = study.preset(self.preset)
-        return study.with_(dict(parse(text) for text in self.sets)) if self.sets else study
-
-    def command(self, verb: str, options: Mapping[str, Any] | None = None) -> str:
-        """The command line that does something else with the same."""
-        given: dict[str, Any] = {"preset": self.preset, "home": self.home, **(options or {})}
-        words = ["dlx", verb, self.name]
-        for option, value in given.items():
-            flag = f"--{option.replace('_', '-')}"
-            words += [flag] if value is True else [] if value in (None, False) else [flag, str(value)]
-        for text in self.sets:
-            words += ["--set", text]
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shlex.join(words))
 
 
 @app.command("list")
@@ -141,7 +111,8 @@ def run(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run stored failures again.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another run of this study to end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say only what went wrong.")] = False,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow; default $MLFLOW_TRACKING_URI, or the home.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow, or off; default $MLFLOW_TRACKING_URI, or the home.")] = None,
 ) -> None:
     """Run what is missing; Ctrl-C once finishes what is running, twice stops now.
 
@@ -238,10 +209,18 @@ def _say_next(chosen: Chosen, results: "Results", again: Mapping[str, Any]) -> N
     elif len(results.failed()):
         print(f"next     {chosen.command('run', {**again, 'retry_failed': True})}")
     if not results.missing:
-        local = shlex.join(["dlx", "ui", *(["--home", chosen.home] if chosen.home else [])])
         print(f"next     {chosen.command('show')}")
-        if results.store.local_home is not None and not again["tracking_uri"]:
-            print(f"next     {local}")
+        _say_where_mlflow_is(chosen, again["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI"))
+
+
+def _say_where_mlflow_is(chosen: Chosen, uri: str | None) -> None:
+    """The command that serves the home's MLflow, or the address of another."""
+    from dlx.tracking.client import safe_address
+
+    if uri is None:
+        print(f"next     {shlex.join(['dlx', 'ui', *(['--home', chosen.home] if chosen.home else [])])}")
+    elif uri != "off":
+        print(f"MLflow   {clean(safe_address(uri))}")
 
 
 def _place(results: "Results") -> str:

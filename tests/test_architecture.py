@@ -28,7 +28,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "executors",
     "wanted exports tables results figures",
     "live ledger driver run",
-    "loading cli",
+    "loading chosen cli",
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 FACADES = {"dlx", "dlx.study"}  # whose functions call upwards: ``study.run()``

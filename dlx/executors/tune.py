@@ -3,12 +3,12 @@
 import contextlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from dlx.executors.tune_cluster import Cluster
 from dlx.executors.tune_failures import kills_are_deaths
+from dlx.executors.tune_scratch import Scratch
 from dlx.pack import Feed
 
 SWITCHES = {
@@ -50,8 +50,8 @@ class Tune:
             self.cluster.start()
             with kills_are_deaths(), _quiet():  # also as it ends, when Ray prints what it held back
                 try:
-                    with tempfile.TemporaryDirectory(prefix="dlx-tune-") as folder:
-                        self._run(feed, folder)
+                    with Scratch() as folder:
+                        self._run(feed, str(folder))
                 finally:
                     self.cluster.stop()
 

@@ -3,14 +3,13 @@
 import logging
 import math
 import os
-import shutil
-import tempfile
 import time
 import typing
 from collections.abc import Mapping
 from typing import Any
 
 from dlx.errors import ExecutorError
+from dlx.executors.tune_scratch import Scratch
 from dlx.pack import Resources
 
 REFRESH = 2.0  # seconds for which a list of machines holds; others may join
@@ -29,7 +28,7 @@ class Cluster:
             )
         self.address, self.cpus = address, cpus or os.cpu_count() or 1
         self._mine = False  # started or joined here, so it is left at the end
-        self._folder: str | None = None
+        self._scratch: Scratch | None = None
         self._machines: list[Mapping[str, float]] = []
         self._looked = -math.inf
 
@@ -55,10 +54,10 @@ class Cluster:
     def _options(self) -> dict[str, Any]:
         if self.address is not None:
             return {"address": self.address}
-        self._folder = tempfile.mkdtemp(prefix="dlx-", dir="/tmp" if os.path.isdir("/tmp") else None)  # sockets: short
+        self._scratch = Scratch()
         return {
             "address": "local", "include_dashboard": False, "num_cpus": self.cpus,
-            "object_store_memory": OBJECT_STORE, "_temp_dir": self._folder,
+            "object_store_memory": OBJECT_STORE, "_temp_dir": str(self._scratch.folder),
         }
 
     def _failure(self, error: Exception) -> str:
@@ -73,9 +72,9 @@ class Cluster:
 
         if self._mine:
             ray.shutdown()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._mine, self._folder, self._looked = False, None, -math.inf
+        if self._scratch is not None:
+            self._scratch.remove()
+        self._mine, self._scratch, self._looked = False, None, -math.inf
 
     def room(self, asked: Resources) -> int:
         """How many packs with these resources fit the machines that are up."""

@@ -1,6 +1,7 @@
 """Single trials under a scheduler of Ray Tune's, which may stop them early: one trial of Ray Tune's for each."""
 
 import copy
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -174,5 +175,5 @@ def usable(scheduler: Any) -> Any:
         )
     scheduler = copy.deepcopy(scheduler)
     if isinstance(scheduler, MedianStoppingRule):
-        scheduler._min_time_slice = sys.maxsize  # else it pauses trials while others wait
+        scheduler._min_time_slice = math.inf  # else it pauses trials while others wait: the last pause was at -inf
     return scheduler
