@@ -14,8 +14,9 @@ from dlx.ledger import Ledger
 from dlx.live import Progress, View
 from dlx.pack import Executor, Member, Pack, Resources
 from dlx.packer import Packer
+from dlx.protocol import Slot
 from dlx.provenance import source_digest
-from dlx.records import COMPLETED, DIVERGED, FAILED, PARENT, Outcome, Records, now, to_records, versions
+from dlx.records import COMPLETED, DIVERGED, FAILED, PARENT, TUNE, Outcome, Records, now, to_records, versions
 from dlx.store import Store
 from dlx.study import Study
 from dlx.trial import values
@@ -90,8 +91,8 @@ class Driver:
         flight.began = time.monotonic()
         self._flying[flight.jobs[0].key] = flight
         members = tuple(Member(j.key, j.trial, j.seed, j.keep, j.parent) for j in flight.jobs)
-        trial = flight.jobs[0].trial
-        return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(trial))
+        trial, whole = flight.jobs[0].trial, any(_whole(slot) for job in flight.jobs for slot in job.slots)
+        return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(trial), whole)
 
     def done(self, pack: Pack, records: Records) -> None:
         """The pack ran; its members' rows."""
@@ -274,3 +275,8 @@ class Driver:
         if self._best is not None and self.study.objective is not None:
             p.best = f"{self.study.objective.metric} {self._best:.4g}"
         self.view.update(p)
+
+
+def _whole(slot: Slot) -> bool:
+    """Whether a trial must run to its end: children start from it, or the worth of a setting is measured by it."""
+    return slot.phase == PARENT or (slot.search is not None and slot.phase != TUNE)

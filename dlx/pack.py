@@ -42,12 +42,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Pack:
-    """Members that run together; ``folder``: the study's folder in the home (URL); ``source``: digest of the code."""
+    """Members that run together.
+
+    ``folder``: the study's folder in the home (URL); ``source``: digest of the code; ``whole``: no scheduler may stop
+    it.
+    """
 
     members: tuple[Member, ...]
     resources: Resources
     folder: str
     source: str | None = None
+    whole: bool = False
 
 
 class Feed(Protocol):

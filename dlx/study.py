@@ -31,7 +31,8 @@ class Study:
     ``seeds``: how many seeds (or which ones) every cell gets. ``skip``: drops the cells for which it returns true.
     ``resources``: what one pack occupies, or a function of the trial. ``pack``: most trials that train together.
     ``retries``: how often a trial that raises is tried again. ``presets``: name → overrides by path.
-    ``scheduler``: a scheduler of Ray Tune's, such as ``ASHAScheduler``, for trials that log steps; they then run alone.
+    ``scheduler``: a scheduler of Ray Tune's, such as ``ASHAScheduler``, for trials that log steps; they then run alone,
+    and where there is a search only its asks may be stopped.
     Raises DeclarationError, naming the place and the fix, for what cannot be run.
     """
 

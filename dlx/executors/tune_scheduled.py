@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import cloudpickle
 import pyarrow as pa
@@ -39,7 +39,7 @@ def run_trial(config: dict[str, Any]) -> None:
             raise Stopped from e
 
     try:
-        records = run_pack(pack, device, on_log)
+        records = run_pack(pack, device, None if pack.whole else on_log)
     except Stopped:
         sys.exit(0)
     tune.report({**last, "records": records})
@@ -175,5 +175,6 @@ def usable(scheduler: Any) -> Any:
         )
     scheduler = copy.deepcopy(scheduler)
     if isinstance(scheduler, MedianStoppingRule):
-        scheduler._min_time_slice = math.inf  # else it pauses trials while others wait: the last pause was at -inf
+        # else it pauses trials while others wait: the last pause was at -inf
+        cast(Any, scheduler)._min_time_slice = math.inf
     return scheduler
