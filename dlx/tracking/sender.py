@@ -3,11 +3,13 @@
 What MLflow misses, because it is slow, down or killed, stays in the store; the next run sends it.
 """
 
+import contextlib
+import fcntl
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +187,8 @@ class Tracking:
     def _open(self) -> Experiment:
         home = self._store.local_home
         artifacts = None if home is None or _is_server(self.uri) else home / "mlartifacts"
-        return Experiment(self.uri, self._store.study, artifacts)
+        with _migrating(self.uri):
+            return Experiment(self.uri, self._store.study, artifacts)
 
     def _beat(self) -> None:
         self._answered = time.monotonic()
@@ -202,6 +205,17 @@ class Tracking:
         if self._behind:
             what = "trials"
         return f"{where} lacks {what} of this study ({self._reason}); the store has them and the next run sends them."
+
+
+@contextlib.contextmanager
+def _migrating(uri: str) -> Iterator[None]:
+    """One process at a time makes the tables of a new database, or brings those of an old one up to date."""
+    if _is_server(uri):
+        yield
+        return
+    with open(f"{uri.removeprefix(SQLITE)}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _is_server(uri: str) -> bool:
