@@ -1,9 +1,11 @@
 """In this process, one pack after another: for debugging, for tests and for trials too short to send away."""
 
+import contextlib
 import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from dlx.errors import ExecutorError
@@ -25,10 +27,28 @@ class Local:
         while not feed.finished:
             pack = feed.take()
             if pack is not None:
-                feed.done(pack, run_pack(pack, self.device or ("cuda" if pack.resources.gpus else "cpu")))
+                with _threads(pack.resources.cpus):
+                    records = run_pack(pack, self.device or ("cuda" if pack.resources.gpus else "cpu"))
+                feed.done(pack, records)
             elif not feed.finished:
                 raise ExecutorError("Nothing runs and nothing waits, but the study is not finished; report this.")
             feed.tick()
+
+
+@contextlib.contextmanager
+def _threads(cpus: float) -> Iterator[None]:
+    """Let torch, loaded or yet to be, use as many threads as the CPUs asked for."""
+    count, before, torch = max(1, int(cpus)), os.environ.get("OMP_NUM_THREADS"), sys.modules.get("torch")
+    usual = torch.get_num_threads() if torch else count
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if torch:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        os.environ.pop("OMP_NUM_THREADS") if before is None else os.environ.update(OMP_NUM_THREADS=before)
+        if torch:
+            torch.set_num_threads(usual)
 
 
 def stray_threads() -> list[str]:

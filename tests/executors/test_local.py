@@ -1,10 +1,12 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
+import torch
 from packs import Packs, pack_of
 
 from dlx.errors import ExecutorError
 from dlx.executors.local import Local
+from dlx.pack import Resources
 from dlx.trial import Trial
 
 
@@ -40,3 +42,18 @@ def test_a_feed_that_never_gives_is_an_error():
     feed.take = lambda resources=None: None
     with pytest.raises(ExecutorError, match="nothing waits"):
         Local().run(feed)
+
+
+@dataclass(frozen=True)
+class Threads(Trial):
+    def run(self, ctx):
+        return {"threads": torch.get_num_threads()}
+
+
+@pytest.mark.parametrize("cpus", [0.5, 1, 3])
+def test_torch_uses_as_many_threads_as_cpus_were_asked_for(cpus):
+    usual = torch.get_num_threads()
+    feed = Packs([replace(pack_of(Threads()), resources=Resources(cpus=cpus))])
+    Local().run(feed)
+    assert dict(feed.rows[0]["metrics"])["threads"] == max(1, int(cpus))
+    assert torch.get_num_threads() == usual
