@@ -2,34 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from dlx.optim.adam import adaptive, moments
-from dlx.optim.base import State, Tensors, check_not_negative, check_shares
+from dlx.optim.adam import Adam, adaptive
+from dlx.optim.base import State, Tensors
 
 
 @dataclass(frozen=True)
-class AdamW:
+class AdamW(Adam):
     """θ ← (1 − ηλ)θ − η m̂ / (√ŝ + ε) with the moments of Adam, as ``torch.optim.AdamW``.
 
     lr: η; betas: (β₁, β₂), each in [0, 1); eps: ε; weight_decay: λ, decoupled from the gradient.
     """
 
-    lr: float
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
     weight_decay: float = 0.01
-
-    varies: ClassVar[tuple[str, ...]] = ("lr", "betas", "eps", "weight_decay")
-
-    def check(self) -> None:
-        """Raise DeclarationError where a value is out of its range."""
-        check_not_negative(lr=self.lr, eps=self.eps, weight_decay=self.weight_decay)
-        check_shares(**{"betas[0]": self.betas[0], "betas[1]": self.betas[1]})
-
-    def init(self, params: Tensors) -> State:
-        """Moments 0 after step 0."""
-        return moments(params)
 
     def update(self, grads: Tensors, state: State, params: Tensors, hyper: Mapping[str, Any]) -> tuple[Tensors, State]:
         """One step."""
