@@ -21,6 +21,8 @@ from dlx.store import Store
 from dlx.study import Study
 from dlx.trial import values
 
+LIVES = 3  # workers that may die under one trial: two may be killed from outside by chance, a third is its own doing
+
 
 @dataclass
 class _Flight:
@@ -104,15 +106,16 @@ class Driver:
         self.tick()
 
     def lost(self, pack: Pack, reason: str) -> None:
-        """The worker died: the pack is resumed once, then halved until the culprit is alone."""
+        """The worker died: the pack is resumed once, then halved until the culprit is alone, and has three lives."""
         flight = self._landed(pack)
-        if flight.losses == 0:
-            self._again.append(_Flight(flight.jobs, 1, again=True))
+        losses = flight.losses + 1
+        if losses == 1 or (len(flight.jobs) == 1 and losses < LIVES):
+            self._again.append(_Flight(flight.jobs, losses, again=True))
         elif len(flight.jobs) > 1:
             half = len(flight.jobs) // 2
             self._again.extend(_Flight(jobs, 1, again=True) for jobs in (flight.jobs[:half], flight.jobs[half:]))
         else:
-            self._bury(flight.jobs[0], f"The worker died while it ran this trial, twice: {reason}")
+            self._bury(flight.jobs[0], f"Workers died while they ran this trial, {LIVES} of them, the last: {reason}")
             self._bury_orphans()
         self.tick()
 
