@@ -37,6 +37,7 @@ class Context:
         self.device = device
         self.place = place
         self.history: dict[str, tuple[list[int], list[float]]] = {}
+        self.notes: list[str] = []  # for whoever runs the study
         self.on_log: Callable[[int, dict[str, float]], None] | None = None  # called after each log
 
     def rng(self, purpose: str) -> "np.random.Generator":
@@ -62,6 +63,10 @@ class Context:
             logged.append(value)
         if self.on_log is not None:
             self.on_log(int(step), now)
+
+    def note(self, text: str) -> None:
+        """Say something, in one line, to whoever runs the study; equal notes of many trials are said once."""
+        self.notes.append(text)
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the final state (name → tensor or array) where trials that name this one as ``parent`` find it.

@@ -54,6 +54,7 @@ class Driver:
         self._flying: dict[str, _Flight] = {}  # key of the first member → pack
         self._best: float | None = None
         self._objective_seen = False
+        self._notes: set[str] = set()  # said before
 
     # ------------------------------------------------------------ what an executor calls
 
@@ -170,6 +171,9 @@ class Driver:
 
     def _record(self, jobs: list[Job], records: Records, kept: Mapping[str, bool]) -> None:
         """Keep the rows for the next commit, then tell the agenda; what raised and may be tried again is not over."""
+        for note in set(records.notes) - self._notes:
+            self.view.say(note)
+        self._notes |= set(records.notes)
         by_key = {job.key: job for job in jobs}
         columns = (records.trials.column(n).to_pylist() for n in ("key", "status", "metrics"))
         ended, again = [], []

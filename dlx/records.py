@@ -50,10 +50,11 @@ MEMBERSHIP = pa.schema([
 
 @dataclass(frozen=True)
 class Records:
-    """Finished trials: a batch of ``TRIALS`` rows and a batch of ``HISTORY`` rows."""
+    """Finished trials: a batch of ``TRIALS`` rows and a batch of ``HISTORY`` rows; notes for whoever runs the study."""
 
     trials: pa.RecordBatch
     history: pa.RecordBatch
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -72,6 +73,7 @@ class Outcome:
     members: int = 1
     device: str = "cpu"
     source: str | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def to_records(outcomes: list[Outcome], versions: Mapping[str, str]) -> Records:
@@ -92,7 +94,8 @@ def to_records(outcomes: list[Outcome], versions: Mapping[str, str]) -> Records:
     rows = [(o.key, storable(metric), *columns) for o in outcomes for metric, columns in o.history.items()]
     columns = [list(c) for c in zip(*rows, strict=True)] or [[], [], [], []]
     arrays = [pa.array(c, type=f.type) for c, f in zip(columns, HISTORY, strict=True)]
-    return Records(trials, pa.RecordBatch.from_arrays(arrays, schema=HISTORY))
+    notes = dict.fromkeys(note for o in outcomes for note in o.notes)
+    return Records(trials, pa.RecordBatch.from_arrays(arrays, schema=HISTORY), tuple(notes))
 
 
 def storable(text: str) -> str:

@@ -35,10 +35,11 @@ def varies(component: Any) -> tuple[str, ...]:
 
 
 def shape(value: Any) -> Hashable:
-    """What must agree in a value for trials to train together: everything but the fields that vary."""
+    """What must agree in a value for trials to train together: everything but what varies, None or not apart."""
     if is_component(value):
-        kept = (f.name for f in dataclasses.fields(value) if f.name not in varies(value))
-        return public_name(type(value)), tuple((name, shape(getattr(value, name))) for name in kept)
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        kept = ((name, shape(v)) for name, v in fields.items() if name not in varies(value) or v is None)
+        return public_name(type(value)), tuple(kept)
     if isinstance(value, list | tuple):
         return tuple(shape(v) for v in value)
     if isinstance(value, dict):
@@ -54,17 +55,21 @@ class Varying:
 
 
 def without_hyperparameters(component: Any) -> Any:
-    """The component, and its parts, with a ``Varying`` for every field that varies."""
-    changes: dict[str, Any] = {name: Varying(name) for name in varies(component)}
+    """The component, and its parts, with a ``Varying`` for every field that varies and is not None."""
+    changes: dict[str, Any] = {name: Varying(name) for name in varies(component) if _given(component, name)}
     for f in dataclasses.fields(component):
         if is_component(part := getattr(component, f.name)):
             changes[f.name] = without_hyperparameters(part)
     return dataclasses.replace(component, **changes)
 
 
+def _given(component: Any, name: str) -> bool:
+    return getattr(component, name) is not None
+
+
 def hyperparameters(component: Any) -> dict[str, Any]:
     """The fields that vary, by name, and those of the parts under the name of the field: numbers, to become tensors."""
-    found: dict[str, Any] = {name: getattr(component, name) for name in varies(component)}
+    found: dict[str, Any] = {name: getattr(component, name) for name in varies(component) if _given(component, name)}
     for f in dataclasses.fields(component):
         if is_component(part := getattr(component, f.name)):
             found[f.name] = hyperparameters(part)

@@ -89,8 +89,15 @@ def unstack(together: Stacked, members: int) -> list[Any]:
     return [tree_unflatten([column[i] for column in columns], together.form.spec) for i in range(members)]
 
 
+class NotVectorisable(Exception):
+    """A function does what cannot be done for all members at once; says what."""
+
+
 def vectorise(function: Callable[..., Any]) -> Callable[..., Stacked]:
-    """A function of one member's trees as a function of all members'; pure, and without randomness."""
+    """A function of one member's trees as a function of all members'; pure, and without randomness.
+
+    The result raises NotVectorisable where the function does what ``torch.func.vmap`` refuses.
+    """
     recordings: dict[tuple[Form, ...], tuple[GraphModule, Form]] = {}
 
     @torch.no_grad()
@@ -105,8 +112,29 @@ def vectorise(function: Callable[..., Any]) -> Callable[..., Stacked]:
     return together
 
 
-def vectorise_by_rows(function: Callable[..., Tensor], at_once: int) -> Callable[..., Stacked]:
-    """As ``vectorise`` for a function whose last argument is rows (n,) and whose result is (n, ...).
+def one_by_one(function: Callable[..., Any]) -> Callable[..., Stacked]:
+    """As ``vectorise``, for a function that cannot be vectorised: one member after the other."""
+
+    @torch.no_grad()
+    def each(*arguments: Stacked) -> Stacked:
+        leaves = [leaf for argument in arguments for leaf in argument.leaves]
+        axes = [axis for argument in arguments for axis in argument.form.axes]
+        members = next(len(leaf) for leaf, axis in zip(leaves, axes, strict=True) if axis is not None)
+        results = []
+        for i in range(members):
+            rest = iter(leaf if axis is None else leaf[i] for leaf, axis in zip(leaves, axes, strict=True))
+            trees = [tree_unflatten([next(rest) for _ in a.form.axes], a.form.spec) for a in arguments]
+            results.append(tree_flatten(function(*trees)))
+        columns = [torch.stack(column) for column in zip(*(flat for flat, _ in results), strict=True)]
+        return stacked(columns, [0] * len(columns), results[0][1])
+
+    return each
+
+
+def vectorise_by_rows(
+    function: Callable[..., Tensor], at_once: int, vectorise: Callable[..., Callable[..., Stacked]]
+) -> Callable[..., Stacked]:
+    """A vectorised function whose last argument is rows (n,) and whose result is (n, ...).
 
     at_once: so many rows are computed at a time, and the results are joined, which saves memory and caches.
     """
@@ -136,7 +164,12 @@ def _record(function: Callable[..., Any], forms: Sequence[Form], leaves: list[Te
         return tuple(result)
 
     axes = tuple(axis for form in forms for axis in form.axes)
-    recording = make_fx(torch.func.vmap(flat, in_dims=axes))(*leaves)
+    try:
+        recording = make_fx(torch.func.vmap(flat, in_dims=axes))(*leaves)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as e:
+        raise NotVectorisable(f"{type(e).__name__}: {str(e).strip().partition(chr(10))[0]}") from e
     _simplify(recording)
     results = recording(*leaves)
     return recording, stacked(results, [0] * len(results), structure[0]).form
@@ -157,6 +190,14 @@ def _simplify(recording: GraphModule) -> None:
             node.replace_all_uses_with(source)
     recording.graph.eliminate_dead_code()
     recording.recompile()
+
+
+def select(together: Stacked, members: Sequence[int]) -> Stacked:
+    """Only these members, in this order."""
+    kept = torch.as_tensor(members, device=together.leaves[0].device)
+    axes = together.form.axes
+    leaves = [leaf if axis is None else leaf[kept] for leaf, axis in zip(together.leaves, axes, strict=True)]
+    return stacked(leaves, axes, together.form.spec)
 
 
 def batches(orders: Sequence[Order], steps: int, device: str) -> Iterator[Stacked]:

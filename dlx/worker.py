@@ -90,7 +90,7 @@ def _outcome(run: _Run, member: Member, ctx: Context, result: object) -> Outcome
     return Outcome(
         key=member.key, seed=member.seed, values=values(member.trial), status=status, seconds=run.seconds,
         started=run.started, metrics=metrics, history=ctx.history, error=error, members=run.members,
-        device=run.device, source=run.source,
+        device=run.device, source=run.source, notes=ctx.notes,
     )
 
 

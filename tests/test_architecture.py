@@ -16,11 +16,11 @@ import dlx
 ROOT = Path(__file__).parents[1]
 LAYERS = (  # lowest first; within a layer modules may import each other, without a circle
     "errors stats",
-    "coercion canonical trial markers shelf",
+    "coercion canonical trial markers shelf noise",
     "products nodes compile space overrides tuning",
     "checkpoint context records pack worker",
     "losses data models optim metrics",
-    "training vectorise",
+    "training member loop programs vectorise",
     "study",
     "home parts store lease provenance",
     "tracking",
@@ -32,7 +32,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 FACADES = {"dlx", "dlx.study"}  # whose functions call upwards: ``study.run()``
-TORCH_INSIDE = {"dlx.vectorise"}  # a module that is itself imported inside functions only
+TORCH_INSIDE = {"dlx.vectorise", "dlx.models.stateless"}  # a module that is itself imported inside functions only
 SHELVES = ("losses", "data", "models", "optim", "metrics")
 DOORS = {
     "ray": "executors.tune", "optuna": "search", "mlflow": "tracking", "pyarrow.parquet": "parts",

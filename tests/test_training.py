@@ -10,12 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlx import checkpoint, data, losses, metrics, models, optim
+from dlx import checkpoint, data, losses, metrics, models, noise, optim
 from dlx.context import Context, Place
 from dlx.data import Split
 from dlx.errors import DeclarationError
+from dlx.loop import measured_steps
+from dlx.member import Order
 from dlx.pack import Member, Pack, Resources
-from dlx.training import Order, Training, measured_steps
+from dlx.training import Training
 from dlx.trial import setting_digest
 from dlx.worker import run_pack
 
@@ -32,7 +34,7 @@ class Blobs:
     varies: ClassVar[tuple[str, ...]] = ("spread", "broken")
 
     def dimensions(self):
-        return FEATURES, CLASSES
+        return data.Dimensions(FEATURES, CLASSES, (FEATURES,))
 
     def samples(self):
         return N - 20
@@ -114,7 +116,7 @@ def test_equals_a_plain_loop_in_pytorch():
     ctx = Context(5)
     train, val = trial.data.load(ctx).values()
     torch.manual_seed(ctx.generator("init").initial_seed())
-    model = trial.model.build(FEATURES, CLASSES).double()
+    model = trial.model.build(trial.data.dimensions()).double()
     descent = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, weight_decay=0.01)
     rows = torch.cat([train.rows[torch.randperm(40, generator=g)] for g in [ctx.generator("order")] for _ in range(6)])
     for batch in rows[: 25 * 9].view(25, 9):
@@ -173,13 +175,55 @@ def test_worker_marks_how_each_member_ended():
 class Forgetful(optim.SGD):
     """Takes its learning rate from where it is another member's."""
 
-    def update(self, grads, state, params, hyper):
-        return {k: p - self.lr * grads[k] for k, p in params.items()}, state
+    def update(self, gradient, state, params, hyper):
+        return {k: p - self.lr * gradient(params)[k] for k, p in params.items()}, state
 
 
 def test_an_optimizer_that_bypasses_hyper_is_an_error_not_a_wrong_number():
     with pytest.raises(TypeError, match="Varying"):
         training(optimizer=Forgetful(lr=0.1)).run(Context(0))
+
+
+# ---------------------------------------------------------------- schedules, augmentation, notes
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Half the learning rate from a share of the steps on."""
+
+    after: float = 0.5
+    varies: ClassVar[tuple[str, ...]] = ("after",)
+
+    def factor(self, step, steps, hyper):
+        return torch.where(step < hyper["after"] * steps, 1.0, 0.5)
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """Noise on the inputs."""
+
+    scale: float
+    varies: ClassVar[tuple[str, ...]] = ("scale",)
+
+    def augment(self, inputs, key, hyper):
+        return inputs + hyper["scale"] * noise.normal(key, inputs.shape, inputs.dtype)
+
+
+def test_a_schedule_scales_every_learning_rate():
+    halved = training(steps=1, optimizer=optim.SGD(lr=0.1), schedule=Halves(after=0.0))
+    plain = training(steps=1, optimizer=optim.SGD(lr=0.05))
+    assert halved.run(Context(0)) == pytest.approx(plain.run(Context(0)), rel=0, abs=1e-14)
+    never = training(schedule=Halves(after=1.0))
+    assert never.run(Context(0)) == pytest.approx(training().run(Context(0)), rel=0, abs=1e-14)
+
+
+def test_random_steps_are_the_same_alone_and_in_a_pack():
+    trials = [training(schedule=Halves(a), augment=(Jitter(s), Jitter(0.1)), steps=200, measure=3)
+              for a, s in ((0.2, 0.0), (0.5, 0.3), (0.9, 1.0))]
+    together, _ = run_together(trials, [4, 4, 5])
+    for trial, seed, result in zip(trials, [4, 4, 5], together, strict=True):
+        assert trial.run(Context(seed)) == pytest.approx(result, rel=0, abs=1e-10)
+    assert len({r["train/loss"] for r in together}) == 3
 
 
 # ---------------------------------------------------------------- shape
@@ -192,7 +236,7 @@ def test_shape_agrees_for_what_may_vary_and_only_for_that():
     changes = {
         "data": data.MNIST1D(n=2_000), "model": models.MLP(6, 1), "optimizer": optim.AdamW(lr=0.1), "steps": 31,
         "batch_size": 8, "loss": losses.MSE(), "dtype": "float32", "parent": training(),
-        "metrics": (metrics.error(),), "measure": 5,
+        "metrics": (metrics.error(),), "measure": 5, "schedule": Halves(), "augment": (Jitter(0.1),),
     }
     assert set(changes) == {f.name for f in dataclasses.fields(Training)}
     for name, value in changes.items():
@@ -309,3 +353,48 @@ def test_who_listens_hears_while_it_trains():
     ctx.on_log = lambda step, values: heard.append((step, dict(values)))
     result = training(steps=30, measure=3).run(ctx)
     assert [step for step, _ in heard] == [1, 5, 30] and heard[-1][1] == result
+
+
+# ---------------------------------------------------------------- what cannot be vectorised
+
+
+@dataclass(frozen=True)
+class Moody:
+    """A model whose forward looks at its values, or draws from PyTorch's global stream."""
+
+    draws: bool = False
+
+    def build(self, of):
+        module = torch.nn.Linear(of.inputs, of.outputs)
+        forward = module.forward
+
+        def moody(inputs):
+            if self.draws and module.training:
+                return forward(inputs * torch.rand(inputs.shape[1]).to(inputs.dtype))
+            return forward(inputs) if inputs.sum() > 0 else -forward(inputs)
+
+        module.forward = moody
+        return module
+
+
+@pytest.mark.parametrize(("draws", "why"), [(False, "data-dependent"), (True, "random")])
+def test_what_cannot_be_vectorised_trains_one_after_the_other_and_says_so(draws, why):
+    trials = [training(model=Moody(draws), steps=40, optimizer=optim.SGD(lr=lr)) for lr in (0.01, 0.1)]
+    together, contexts = run_together(trials, [0, 1])
+    (note,) = contexts[0].notes
+    assert "Moody trains one trial after the other" in note and why in note
+    for trial, seed, result in zip(trials, (0, 1), together, strict=True):
+        assert trial.run(Context(seed)) == pytest.approx(result, rel=0, abs=1e-10)
+
+
+@dataclass(frozen=True)
+class Many(metrics.loss):
+    """A metric of many numbers."""
+
+    def measure(self, outputs, targets, loss):
+        return loss(outputs, targets)
+
+
+def test_a_metric_of_many_numbers_is_refused():
+    with pytest.raises(TypeError, match=r"metric 'loss' gives a tensor of shape \(40,\); it must be one number"):
+        training(metrics=(Many(),)).run(Context(0))

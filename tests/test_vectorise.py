@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dlx.vectorise import batches, stack, unstack, vectorise, vectorise_by_rows
+from dlx.vectorise import NotVectorisable, batches, one_by_one, select, stack, unstack, vectorise, vectorise_by_rows
 
 F64 = torch.float64
 
@@ -62,18 +62,31 @@ def test_reshapes_and_products_that_matter_are_kept():
         assert torch.equal(a, one.reshape(3, 2).T) and torch.equal(b, one[:1].expand(4)) and torch.equal(c, one * 2)
 
 
+@pytest.mark.parametrize("together", [vectorise, one_by_one])
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("at_once", [3, 10, 100])
-def test_by_rows_equals_all_rows(shared, at_once):
+def test_by_rows_equals_all_rows(shared, at_once, together):
     table = torch.randn(10, 4, dtype=F64)
     rows = torch.arange(9) if shared else None
     members = [torch.randn(4, dtype=F64) for _ in range(2)]
     rows_of = [rows if shared else torch.randperm(10)[:9] for _ in range(2)]
-    function = vectorise_by_rows(lambda w, table, rows: table[rows] * w, at_once)
+    function = vectorise_by_rows(lambda w, table, rows: table[rows] * w, at_once, together)
     results = unstack(
         function(stack(members, "cpu", F64), stack([table] * 2, "cpu", F64), stack(rows_of, "cpu", F64)), 2)
     for w, r, result in zip(members, rows_of, results, strict=True):
         assert torch.equal(result, table[r] * w)
+
+
+def test_selected_members_are_those():
+    shared = torch.arange(4.0)
+    trees = [{"a": shared, "b": torch.full((2,), float(i))} for i in range(4)]
+    kept = unstack(select(stack(trees, "cpu", F64), [3, 1]), 2)
+    assert [tree["b"][0].item() for tree in kept] == [3, 1] and all(torch.equal(t["a"], shared.double()) for t in kept)
+
+
+def test_what_vmap_refuses_is_said():
+    with pytest.raises(NotVectorisable, match="data-dependent control flow"):
+        vectorise(lambda x: x if x.sum() > 0 else -x)(stack([torch.ones(2)], "cpu", F64, share=False))
 
 
 class Counting:

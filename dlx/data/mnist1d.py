@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from dlx.data.base import Split, Streams
+from dlx.data.base import Dimensions, Split, Streams
 from dlx.errors import DeclarationError
 
 if typing.TYPE_CHECKING:
@@ -51,9 +51,9 @@ class MNIST1D:
         if self.test_samples < 1:
             raise DeclarationError(f"test_samples is {self.test_samples}; it must be at least 1.")
 
-    def dimensions(self) -> tuple[int, int]:
-        """(40, 10)."""
-        return FEATURES, CLASSES
+    def dimensions(self) -> Dimensions:
+        """40 numbers, 10 classes."""
+        return Dimensions(FEATURES, CLASSES, (FEATURES,))
 
     def samples(self) -> int:
         """Number of training samples, n less those that validate."""

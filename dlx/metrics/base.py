@@ -1,7 +1,9 @@
-"""What any metric offers: one number for one model on one split."""
+"""What any metric offers: one number for one model, of its outputs on a split, of its weights, or of its loss."""
 
 import typing
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from dlx.shelf import Shelf
 
@@ -10,12 +12,17 @@ if typing.TYPE_CHECKING:
 
     from dlx.losses import Loss
 
+Tensors: TypeAlias = "dict[str, torch.Tensor]"  # name of a parameter → tensor of its shape
+Objective: TypeAlias = "Callable[[Tensors], torch.Tensor]"  # parameters → mean loss over samples of the train split
+
 
 @runtime_checkable
-class Metric(Protocol, metaclass=Shelf):
+class OutputMetric(Protocol, metaclass=Shelf):
     """A number over a split; ``name`` stands behind the split's in results, as in ``val/error``."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """Its name in results."""
 
     def measure(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
         """A 0-d tensor from outputs (n, outputs), targets (n, ...) and the loss that is trained on.
@@ -24,4 +31,65 @@ class Metric(Protocol, metaclass=Shelf):
         """
 
 
-Metric.exemplify("metrics.error()")
+@runtime_checkable
+class WeightMetric(Protocol, metaclass=Shelf):
+    """A number of the parameters alone; in results ``weights/<name>``."""
+
+    @property
+    def name(self) -> str:
+        """Its name in results."""
+
+    def measure_weights(self, params: Tensors) -> "torch.Tensor":
+        """A 0-d tensor from the parameters by name; not finite where these are not."""
+
+
+@runtime_checkable
+class LossMetric(Protocol, metaclass=Shelf):
+    """A number of the loss as a function of the parameters, on the train split; in results ``train/<name>``.
+
+    samples: of how many training samples the loss is the mean, None: of all. A metric may also declare ``batches``:
+    then the objective gives the mean losses (batches,) of as many equal parts of these samples, in their order.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in results."""
+
+    @property
+    def samples(self) -> int | None:
+        """Of how many training samples the loss is the mean."""
+
+    def measure_loss(self, objective: Objective, params: Tensors, key: "torch.Tensor") -> "torch.Tensor":
+        """A 0-d tensor from the loss, the parameters and the 0-d int64 key of a random stream for ``dlx.noise``.
+
+        It must not be finite where the loss is not.
+        """
+
+
+@runtime_checkable
+class When(Protocol, metaclass=Shelf):
+    """After which updates something is measured."""
+
+    def steps(self, total: int) -> list[int]:
+        """Numbers of updates between 1 and the total, in order, the total always among them."""
+
+
+@dataclass(frozen=True)
+class Only:
+    """A metric that is measured after these updates alone, ``when``, and not wherever the others are."""
+
+    metric: OutputMetric | WeightMetric | LossMetric
+    when: When
+
+    @property
+    def name(self) -> str:
+        """That of the metric."""
+        return self.metric.name
+
+
+Metric: TypeAlias = OutputMetric | WeightMetric | LossMetric | Only
+
+OutputMetric.exemplify("metrics.error()")
+WeightMetric.exemplify("metrics.weight_norm()")
+LossMetric.exemplify("metrics.sharpness()")
+When.exemplify("metrics.LogSpaced()")

@@ -8,15 +8,19 @@ from dlx.shelf import Shelf
 if typing.TYPE_CHECKING:
     import torch
 
+    from dlx.data import Dimensions
+
 
 @runtime_checkable
 class Model(Protocol, metaclass=Shelf):
-    """An architecture; its module may do whatever ``torch.func.vmap`` allows and must be free of randomness."""
+    """An architecture; ``varies`` on the class names the fields that may differ between members of a pack."""
 
-    def build(self, inputs: int, outputs: int) -> "torch.nn.Module":
-        """A module from (batch, inputs) to (batch, outputs), initialised from PyTorch's global generator.
+    def build(self, of: "Dimensions") -> "torch.nn.Module":
+        """A module from (batch, *of.shape) to (batch, of.outputs), initialised from PyTorch's global generator.
 
-        The caller seeds that generator from the trial's ``init`` stream.
+        The caller seeds that generator from the trial's ``init`` stream. Models that answer at each position of a
+        sequence give (batch, length, of.outputs). A module changes a buffer by assigning a new tensor to it, never in
+        place, and does otherwise whatever ``torch.func.vmap`` allows.
         """
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 if typing.TYPE_CHECKING:
     import torch
 
+    from dlx.data import Dimensions
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -13,8 +15,8 @@ class Linear:
 
     bias: bool = True
 
-    def build(self, inputs: int, outputs: int) -> "torch.nn.Module":
+    def build(self, of: "Dimensions") -> "torch.nn.Module":
         """The module."""
         import torch
 
-        return torch.nn.Linear(inputs, outputs, bias=self.bias)
+        return torch.nn.Linear(of.inputs, of.outputs, bias=self.bias)

@@ -8,6 +8,8 @@ from dlx.errors import DeclarationError
 if typing.TYPE_CHECKING:
     import torch
 
+    from dlx.data import Dimensions
+
 ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
 
@@ -32,13 +34,14 @@ class MLP:
         if self.activation not in ACTIVATIONS:
             raise DeclarationError(f"activation is {self.activation!r}; it must be one of {', '.join(ACTIVATIONS)}.")
 
-    def build(self, inputs: int, outputs: int) -> "torch.nn.Module":
+    def build(self, of: "Dimensions") -> "torch.nn.Module":
         """A module from (batch, inputs) to (batch, outputs)."""
         import torch
 
+        inputs = of.inputs
         layers: list[torch.nn.Module] = []
         for _ in range(self.depth):
             activation = getattr(torch.nn, ACTIVATIONS[self.activation])()
             layers += [torch.nn.Linear(inputs, self.width, bias=self.bias), activation]
             inputs = self.width
-        return torch.nn.Sequential(*layers, torch.nn.Linear(inputs, outputs, bias=self.bias))
+        return torch.nn.Sequential(*layers, torch.nn.Linear(inputs, of.outputs, bias=self.bias))

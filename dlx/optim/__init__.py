@@ -2,8 +2,9 @@
 
 from dlx.optim.adam import Adam
 from dlx.optim.adamw import AdamW
-from dlx.optim.base import Optimizer
+from dlx.optim.base import Optimizer, Wrapper, evaluated
 from dlx.optim.muon import Muon
+from dlx.optim.schedules import Constant, Schedule
 from dlx.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Muon", "Optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Constant", "Muon", "Optimizer", "Schedule", "Wrapper", "evaluated"]

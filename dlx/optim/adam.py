@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dlx.optim.base import State, Tensors, check_not_negative, check_shares
+from dlx.optim.base import Gradient, State, Tensors, check_not_negative, check_shares
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,11 @@ class Adam:
         """Moments 0 after step 0."""
         return moments(params)
 
-    def update(self, grads: Tensors, state: State, params: Tensors, hyper: Mapping[str, Any]) -> tuple[Tensors, State]:
+    def update(
+        self, gradient: Gradient, state: State, params: Tensors, hyper: Mapping[str, Any]
+    ) -> tuple[Tensors, State]:
         """One step."""
-        grads = {k: g + hyper["weight_decay"] * params[k] for k, g in grads.items()}
+        grads = {k: g + hyper["weight_decay"] * params[k] for k, g in gradient(params).items()}
         directions, state = adaptive(grads, state, hyper)
         return {k: p - hyper["lr"] * directions[k] for k, p in params.items()}, state
 

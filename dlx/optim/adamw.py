@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlx.optim.adam import Adam, adaptive
-from dlx.optim.base import State, Tensors
+from dlx.optim.base import Gradient, State, Tensors
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,10 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
-    def update(self, grads: Tensors, state: State, params: Tensors, hyper: Mapping[str, Any]) -> tuple[Tensors, State]:
+    def update(
+        self, gradient: Gradient, state: State, params: Tensors, hyper: Mapping[str, Any]
+    ) -> tuple[Tensors, State]:
         """One step."""
-        directions, state = adaptive(grads, state, hyper)
+        directions, state = adaptive(gradient(params), state, hyper)
         lr, kept = hyper["lr"], 1 - hyper["lr"] * hyper["weight_decay"]
         return {k: kept * p - lr * directions[k] for k, p in params.items()}, state

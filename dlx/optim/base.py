@@ -2,7 +2,8 @@
 
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from dlx.errors import DeclarationError
@@ -13,6 +14,7 @@ if typing.TYPE_CHECKING:
 
 Tensors: TypeAlias = "dict[str, torch.Tensor]"  # name of a parameter → tensor of its shape
 State: TypeAlias = dict[str, Any]  # nested dicts of tensors
+Gradient: TypeAlias = Callable[[Tensors], Tensors]  # parameters → gradient there of the mean loss of the step's batch
 
 
 @runtime_checkable
@@ -22,11 +24,33 @@ class Optimizer(Protocol, metaclass=Shelf):
     def init(self, params: Tensors) -> State:
         """The state before the first step."""
 
-    def update(self, grads: Tensors, state: State, params: Tensors, hyper: Mapping[str, Any]) -> tuple[Tensors, State]:
+    def update(
+        self, gradient: Gradient, state: State, params: Tensors, hyper: Mapping[str, Any]
+    ) -> tuple[Tensors, State]:
         """Parameters and state after one step; changes none of its arguments."""
 
 
 Optimizer.exemplify("optim.SGD(lr=0.1)")
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """A rule around another one, ``inner``, which sees its hyperparameters as ``hyper["inner"]``."""
+
+    inner: Optimizer
+
+    def init(self, params: Tensors) -> State:
+        """The inner rule's state, under ``inner``."""
+        return {"inner": self.inner.init(params)}
+
+    def evaluated(self, state: State, params: Tensors) -> Tensors:
+        """The parameters that are measured and kept."""
+        return evaluated(self.inner, state["inner"], params)
+
+
+def evaluated(optimizer: Optimizer, state: State, params: Tensors) -> Tensors:
+    """The parameters that are measured and kept: those of the last step, or what a wrapper makes of them."""
+    return optimizer.evaluated(state, params) if isinstance(optimizer, Wrapper) else params
 
 
 def check_not_negative(**fields: float) -> None:

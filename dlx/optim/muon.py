@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from dlx.optim.adam import moments
 from dlx.optim.adamw import AdamW
-from dlx.optim.base import State, Tensors, check_not_negative, check_shares
+from dlx.optim.base import Gradient, State, Tensors, check_not_negative, check_shares
 
 if typing.TYPE_CHECKING:
     import torch
@@ -46,10 +46,12 @@ class Muon:
         state: State = {"momentum": {k: p.new_zeros(p.shape) for k, p in inner.items()}}
         return {**state, "rest": moments(outer)} if outer else state
 
-    def update(self, grads: Tensors, state: State, params: Tensors, hyper: Mapping[str, Any]) -> tuple[Tensors, State]:
+    def update(
+        self, gradient: Gradient, state: State, params: Tensors, hyper: Mapping[str, Any]
+    ) -> tuple[Tensors, State]:
         """One step."""
         inner, outer = split(params)
-        stepped, buffers = {}, {}
+        grads, stepped, buffers = gradient(params), {}, {}
         for k, p in inner.items():
             buffers[k] = grads[k].lerp(state["momentum"][k], hyper["momentum"])
             direction = grads[k].lerp(buffers[k], hyper["momentum"]) if self.nesterov else buffers[k]
@@ -59,7 +61,7 @@ class Muon:
         if outer:
             others = {"betas": AdamW.betas, "eps": AdamW.eps, **hyper}
             outer_grads = {k: grads[k] for k in outer}
-            rest, after["rest"] = AdamW(self.lr).update(outer_grads, state["rest"], outer, others)
+            rest, after["rest"] = AdamW(self.lr).update(lambda _: outer_grads, state["rest"], outer, others)
             stepped |= rest
         return {k: stepped[k] for k in params}, after
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dlx.errors import DeclarationError
-from dlx.optim.base import State, Tensors, check_not_negative, check_shares
+from dlx.optim.base import Gradient, State, Tensors, check_not_negative, check_shares
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,12 @@ class SGD:
         """Velocity 0."""
         return {"velocity": {k: p.new_zeros(p.shape) for k, p in params.items()}}
 
-    def update(self, grads: Tensors, state: State, params: Tensors, hyper: Mapping[str, Any]) -> tuple[Tensors, State]:
+    def update(
+        self, gradient: Gradient, state: State, params: Tensors, hyper: Mapping[str, Any]
+    ) -> tuple[Tensors, State]:
         """One step."""
         lr, momentum, decay = hyper["lr"], hyper["momentum"], hyper["weight_decay"]
-        stepped, velocities = {}, {}
+        grads, stepped, velocities = gradient(params), {}, {}
         for k, p in params.items():
             g = grads[k] + decay * p
             v = momentum * state["velocity"][k] + g

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from dlx.data import Split
+from dlx.data import Dimensions, Split
 from dlx.trial import Trial
 
 
@@ -73,7 +73,7 @@ class Blobs:
     varies = ("spread",)
 
     def dimensions(self):
-        return 4, 3
+        return Dimensions(4, 3, (4,))
 
     def samples(self):
         return 30

@@ -1,0 +1,194 @@
+"""What a pack computes: a step, outputs and metrics, written for one member and vectorised once."""
+
+import typing
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dlx import noise, shelf
+from dlx.data import Split
+from dlx.metrics import LossMetric, Metric, OutputMetric, WeightMetric, only
+from dlx.optim import evaluated
+from dlx.optim.schedules import Constant, scaled
+
+if typing.TYPE_CHECKING:
+    import torch
+
+    from dlx.training import Training
+    from dlx.vectorise import Stacked
+
+    State = dict[str, Any]  # params, buffers, optimizer, step, key
+
+KEPT = 16  # programs, of as many shapes of packs
+ROWS_AT_ONCE = 250  # of a split, through the model, when measuring
+
+
+def make_step(trial: "Training", module: "torch.nn.Module", random: bool) -> "Callable[..., State]":
+    """One update: (state, rows, train split, hyper) → state; random: the module draws from PyTorch's global stream."""
+    import torch
+
+    def step(now: "State", rows: "torch.Tensor", train: Split, hyper: Mapping[str, Any]) -> "State":
+        module.train()
+        inputs, targets = train.take(rows)
+        key = noise.fold(now["key"], now["step"])
+        for i, augmentation in enumerate(trial.augment):
+            inputs = augmentation.augment(inputs, noise.fold(key, i), hyper["augment"][i])
+        buffers: list[dict[str, torch.Tensor]] = []
+
+        def objective(params: Any) -> Any:
+            if random:
+                torch.manual_seed(int(key))
+            after = {**params, **now["buffers"]}
+            outputs = torch.func.functional_call(module, after, (inputs,))
+            return trial.loss(outputs, targets).mean(), {name: after[name] for name in now["buffers"]}
+
+        def gradient(params: Any) -> Any:
+            grads, after = torch.func.grad(objective, has_aux=True)(params)
+            buffers.append(after)
+            return grads
+
+        rates = hyper["optimizer"]
+        if not isinstance(trial.schedule, Constant):
+            rates = scaled(rates, trial.schedule.factor(now["step"].to(torch.float64), trial.steps, hyper["schedule"]))
+        params, optimizer = trial.optimizer.update(gradient, now["optimizer"], now["params"], rates)
+        return {
+            "params": params, "buffers": buffers[0] if buffers else now["buffers"], "optimizer": optimizer,
+            "step": now["step"] + 1, "key": now["key"],
+        }
+
+    return step
+
+
+def make_forward(trial: "Training", module: "torch.nn.Module") -> "Callable[..., torch.Tensor]":
+    """The model's outputs as it is measured: (state, split, rows) → (rows, outputs)."""
+
+    def forward(now: "State", split: Split, rows: "torch.Tensor") -> "torch.Tensor":
+        return _outputs(trial, module, now, split.take(rows)[0])
+
+    return forward
+
+
+def _outputs(
+    trial: "Training", module: "torch.nn.Module", now: "State", inputs: "torch.Tensor", params: Any = None
+) -> "torch.Tensor":
+    import torch
+
+    module.eval()
+    params = evaluated(trial.optimizer, now["optimizer"], now["params"]) if params is None else params
+    return torch.func.functional_call(module, {**params, **now["buffers"]}, (inputs,))
+
+
+def make_score(trial: "Training", which: Iterable[int]) -> "Callable[..., dict[str, torch.Tensor]]":
+    """Some metrics of outputs on one split: (outputs, split) → name → 0-d tensor."""
+    chosen = [m for m in (bare(trial.metrics[i]) for i in which) if isinstance(m, OutputMetric)]
+
+    def score(outputs: "torch.Tensor", split: Split) -> "dict[str, torch.Tensor]":
+        targets = split.take(split.rows)[1]
+        return {m.name: one_number(m.name, m.measure(outputs, targets, trial.loss)) for m in chosen}
+
+    return score
+
+
+def make_inspect(
+    trial: "Training", module: "torch.nn.Module", which: Iterable[int]
+) -> "Callable[..., dict[str, torch.Tensor]]":
+    """Some metrics of weights and of the loss: (state, train split) → full name → 0-d tensor."""
+    chosen = [(i, bare(trial.metrics[i])) for i in which]
+
+    def inspect(now: "State", train: Split) -> "dict[str, torch.Tensor]":
+        params = evaluated(trial.optimizer, now["optimizer"], now["params"])
+        found = {}
+        for i, m in chosen:
+            if isinstance(m, WeightMetric):
+                found[f"weights/{m.name}"] = one_number(m.name, m.measure_weights(params))
+            elif isinstance(m, LossMetric):
+                objective, key = make_objective(trial, module, m, now, train), noise.fold(now["key"], -1 - i)
+                found[f"train/{m.name}"] = one_number(m.name, m.measure_loss(objective, params, key))
+        return found
+
+    return inspect
+
+
+def make_objective(
+    trial: "Training", module: "torch.nn.Module", metric: LossMetric, now: "State", train: Split
+) -> "Callable[[Any], torch.Tensor]":
+    """The mean loss of the samples that a metric asks for, or of each of its batches: params → 0-d or (batches,)."""
+    inputs, targets = train.take(train.rows[: metric.samples])
+    batches: int | None = getattr(metric, "batches", None)
+
+    def objective(params: Any) -> "torch.Tensor":
+        losses = trial.loss(_outputs(trial, module, now, inputs, params), targets)
+        return losses.mean() if batches is None else losses.unflatten(0, (batches, -1)).mean(dim=1)
+
+    return objective
+
+
+def bare(metric: Metric) -> OutputMetric | WeightMetric | LossMetric:
+    """The metric itself, whenever it is measured."""
+    return metric.metric if isinstance(metric, only) else metric
+
+
+def one_number(name: str, measured: "torch.Tensor") -> "torch.Tensor":
+    """What a metric measured; raises TypeError when it is not one number."""
+    if measured.ndim != 0:
+        raise TypeError(
+            f"The metric {name!r} gives a tensor of shape {tuple(measured.shape)}; it must be one number, say its mean."
+        )
+    return measured
+
+
+class Programs:
+    """The computations of one shape of trial on one device; alone: one member after the other, not vectorised."""
+
+    def __init__(self, trial: "Training", module: "torch.nn.Module", device: str, alone: bool) -> None:
+        import torch
+
+        from dlx.vectorise import one_by_one, vectorise, vectorise_by_rows
+
+        self.module = module.to(device=device, dtype=getattr(torch, trial.dtype))
+        self.trial = replace(
+            trial, optimizer=shelf.without_hyperparameters(trial.optimizer),
+            schedule=shelf.without_hyperparameters(trial.schedule),
+            augment=tuple(shelf.without_hyperparameters(a) for a in trial.augment),
+        )
+        self._together = one_by_one if alone else vectorise
+        self.step = self._together(make_step(self.trial, self.module, random=alone))
+        self.forward = vectorise_by_rows(make_forward(self.trial, self.module), ROWS_AT_ONCE, self._together)
+        self._scores: dict[tuple[int, ...], Callable[..., Stacked]] = {}
+        self._inspections: dict[tuple[int, ...], Callable[..., Stacked]] = {}
+
+    def score(self, which: tuple[int, ...]) -> "Callable[..., Stacked]":
+        """The metrics of outputs among these, by their place in ``trial.metrics``."""
+        if which not in self._scores:
+            self._scores[which] = self._together(make_score(self.trial, which))
+        return self._scores[which]
+
+    def inspect(self, which: tuple[int, ...]) -> "Callable[..., Stacked] | None":
+        """The metrics of weights and loss among these, None where there are none."""
+        which = tuple(i for i in which if not isinstance(bare(self.trial.metrics[i]), OutputMetric))
+        if not which:
+            return None
+        if which not in self._inspections:
+            self._inspections[which] = self._together(make_inspect(self.trial, self.module, which))
+        return self._inspections[which]
+
+
+_programs: dict[Hashable, Programs] = {}
+_alone: set[Hashable] = set()  # what cannot be vectorised
+
+
+def programs(trial: "Training", module: "torch.nn.Module", device: str) -> Programs:
+    """The computations of a trial's shape on a device, kept for later packs."""
+    key = trial.shape(), device
+    if key not in _programs:
+        if len(_programs) == KEPT:
+            del _programs[next(iter(_programs))]
+        _programs[key] = Programs(trial, module, device, key in _alone)
+    return _programs[key]
+
+
+def fall_back(trial: "Training", device: str) -> None:
+    """From now on compute trials of this shape one after the other."""
+    key = trial.shape(), device
+    _alone.add(key)
+    _programs.pop(key, None)
