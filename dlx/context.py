@@ -1,12 +1,14 @@
 """What a trial gets to work with: its seed's random streams, a log, checkpoints, a device."""
 
 import hashlib
+import math
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dlx import checkpoint
+from dlx.snapshot import Snapshot, Snapshots
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -21,12 +23,17 @@ def stream(seed: int, purpose: str) -> int:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the checkpoints of a trial lie: the study's folder (any pyarrow URL), its key, its parent's key."""
+    """Where the checkpoints of a trial lie: the study's folder (any pyarrow URL), its key, its parent's key.
+
+    keep: its final state is kept; every: seconds between snapshots; resume: packs whose snapshots may hold it.
+    """
 
     folder: str
     key: str
     parent: str | None = None
     keep: bool = False
+    every: float = math.inf
+    resume: tuple[str, ...] = ()
 
 
 class Context:
@@ -39,6 +46,7 @@ class Context:
         self.history: dict[str, tuple[list[int], list[float]]] = {}
         self.notes: list[str] = []  # for whoever runs the study
         self.on_log: Callable[[int, dict[str, float]], None] | None = None  # called after each log
+        self._snapshots: Snapshots | None = None
 
     def rng(self, purpose: str) -> "np.random.Generator":
         """A NumPy generator for one purpose; equal purposes give equal streams."""
@@ -75,6 +83,33 @@ class Context:
         """
         if self.place is not None and self.place.keep:
             checkpoint.save(self.place.folder, self.place.key, state)
+
+    def checkpoint(self, step: int, state: "Callable[[], Mapping[str, torch.Tensor]]") -> None:
+        """Write a state half-way when it is time for it (``Study(checkpoint_every=…)``); ``state`` is called then only.
+
+        ``resume()`` gives it back, and the history up to it, when this trial's worker died and it is run again.
+        """
+        if (snapshots := self._own_snapshots()) is not None and snapshots.due:
+            tensors = {name: value.unsqueeze(0) for name, value in state().items()}
+            snapshots.save(Snapshot(step, snapshots.keys, tensors, {snapshots.keys[0]: self.history}))
+
+    def resume(self) -> "tuple[int, dict[str, torch.Tensor]] | None":
+        """Step and state of the last ``checkpoint()``, None when there is none; the history is what it was then."""
+        if (snapshots := self._own_snapshots()) is None or (found := snapshots.find()) is None:
+            return None
+        self.history = found.history[snapshots.keys[0]]
+        return found.step, {name: value[0] for name, value in found.tensors.items()}
+
+    def ended(self) -> None:
+        """Called by the worker at the end of a trial that ran alone: its states half-way are of no more use."""
+        if self._snapshots is not None:
+            self._snapshots.remove()
+            self.notes += self._snapshots.notes
+
+    def _own_snapshots(self) -> Snapshots | None:
+        if self._snapshots is None and self.place is not None:
+            self._snapshots = Snapshots(self.place.folder, [self.place.key], self.place.every, self.place.resume)
+        return self._snapshots
 
     def parent(self) -> "dict[str, torch.Tensor] | None":
         """The final state of the parent trial, None for a trial without one; raises StoreError when it is gone."""

@@ -13,10 +13,11 @@ from dlx.lease import Lease
 from dlx.ledger import Ledger
 from dlx.live import Progress, View
 from dlx.pack import Executor, Member, Pack, Resources
-from dlx.packer import Packer
+from dlx.packer import Packer, halfway
 from dlx.protocol import Slot
 from dlx.provenance import source_digest
 from dlx.records import COMPLETED, DIVERGED, FAILED, PARENT, TUNE, Outcome, Records, now, to_records, versions
+from dlx.snapshot import identify
 from dlx.store import Store
 from dlx.study import Study
 from dlx.trial import values
@@ -32,6 +33,7 @@ class _Flight:
     losses: int = 0
     again: bool = False
     began: float = field(default_factory=time.monotonic)
+    resume: tuple[str, ...] = ()  # packs whose snapshots may hold these jobs
 
 
 class Driver:
@@ -41,7 +43,7 @@ class Driver:
         self, study: Study, store: Store, agenda: Agenda, budget: Budget, view: View, lease: Lease
     ) -> None:
         self.study, self.store, self.agenda, self.budget, self.view = study, store, agenda, budget, view
-        self.lease, self.packer = lease, Packer(study, agenda)
+        self.lease, self.packer = lease, Packer(study, agenda, halfway(store, agenda))
         self.ledger = Ledger(store)
         self.executor: Executor | None = None
         self.error: Exception | None = None
@@ -95,7 +97,9 @@ class Driver:
         self._flying[flight.jobs[0].key] = flight
         members = tuple(Member(j.key, j.trial, j.seed, j.keep, j.parent) for j in flight.jobs)
         trial, whole = flight.jobs[0].trial, any(_whole(slot) for job in flight.jobs for slot in job.slots)
-        return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(trial), whole)
+        stored_half = [pack for job in flight.jobs if (pack := self.packer.halfway.get(job.key)) is not None]
+        return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(trial), whole,
+                    self.study.checkpoint_every, tuple(dict.fromkeys((*flight.resume, *stored_half))))
 
     def done(self, pack: Pack, records: Records) -> None:
         """The pack ran; its members' rows."""
@@ -109,12 +113,13 @@ class Driver:
     def lost(self, pack: Pack, reason: str) -> None:
         """The worker died: the pack is resumed once, then halved until the culprit is alone, and has three lives."""
         flight = self._landed(pack)
-        losses = flight.losses + 1
+        losses, resume = flight.losses + 1, (identify([job.key for job in flight.jobs]), *flight.resume)
         if losses == 1 or (len(flight.jobs) == 1 and losses < LIVES):
-            self._again.append(_Flight(flight.jobs, losses, again=True))
+            self._again.append(_Flight(flight.jobs, losses, again=True, resume=resume))
         elif len(flight.jobs) > 1:
             half = len(flight.jobs) // 2
-            self._again.extend(_Flight(jobs, 1, again=True) for jobs in (flight.jobs[:half], flight.jobs[half:]))
+            halves = flight.jobs[:half], flight.jobs[half:]
+            self._again.extend(_Flight(jobs, 1, again=True, resume=resume) for jobs in halves)
         else:
             self._bury(flight.jobs[0], f"Workers died while they ran this trial, {LIVES} of them, the last: {reason}")
             self._bury_orphans()

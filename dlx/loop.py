@@ -7,6 +7,7 @@ from dlx.member import Member
 from dlx.metrics import only
 from dlx.optim import evaluated
 from dlx.programs import programs
+from dlx.snapshot import Snapshot, Snapshots
 
 if typing.TYPE_CHECKING:
     import torch
@@ -33,6 +34,7 @@ class Loop:
         self.splits = {name: stack([m.splits[name] for m in members], self.device, dtype) for name in names}
         self.rows = {name: stack([m.splits[name].rows for m in members], self.device, dtype) for name in names}
         self.done = 0
+        self.snapshots = self._find()
         self._measured: list[tuple[int, dict[str, Stacked]]] = []  # step, split ("" for full names) → scores
 
     def advance(self, until: int) -> None:
@@ -41,8 +43,36 @@ class Loop:
 
         step, train = self.programs.step, self.splits["train"]
         for rows in batches(self.orders, until - self.done, self.device):
+            if self.snapshots is not None and self.snapshots.due:
+                self._save(self.snapshots)
             self.now = step(self.now, rows, train, self.hyper)
-        self.done = until
+            self.done += 1
+
+    def _save(self, snapshots: Snapshots) -> None:
+        """Write down where all members are; the order of batches is drawn again instead."""
+        self.log()
+        tensors = {str(i): leaf for i, leaf in enumerate(self.now.leaves)}
+        histories = {key: ctx.history for key, ctx in zip(snapshots.keys, self.contexts, strict=True)}
+        snapshots.save(Snapshot(self.done, snapshots.keys, tensors, histories))
+
+    def _find(self) -> Snapshots | None:
+        """Go on from the last snapshot of these members, where there is one."""
+        from dlx.vectorise import restored, skip
+
+        if (place := self.contexts[0].place) is None:
+            return None
+        keys = [ctx.place.key for ctx in self.contexts if ctx.place is not None]
+        snapshots = Snapshots(place.folder, keys, place.every, place.resume)
+        if (found := snapshots.find()) is not None:
+            leaves = [found.tensors[str(i)] for i in range(len(found.tensors))]
+            if (now := restored(self.now, leaves)) is None:
+                snapshots.notes.append("A checkpoint does not fit the code of today; its trials start anew.")
+            else:
+                self.now, self.done = now, found.step
+                skip(self.orders, found.step)
+                for ctx, key in zip(self.contexts, keys, strict=True):
+                    ctx.history = found.history[key]
+        return snapshots
 
     def measure(self, which: tuple[int, ...]) -> None:
         """Measure these metrics, by their place in ``trial.metrics``, without waiting for the device."""
@@ -69,6 +99,13 @@ class Loop:
                 ctx.log(at, values)
         self._measured.clear()
 
+    def end(self) -> None:
+        """Remove the snapshots, which are of no more use, and say what was wrong with them."""
+        if self.snapshots is not None:
+            self.snapshots.remove()
+            for note in self.snapshots.notes:
+                self.contexts[0].note(note)
+
     def final(self) -> "list[dict[str, torch.Tensor]]":
         """What is kept of each member: the parameters that were measured, and the buffers."""
         from dlx.vectorise import unstack
@@ -85,11 +122,14 @@ def train(
     """The final state of each member; what is measured on the way is logged, at once where someone listens."""
     loop = Loop(trial, members, contexts)
     for step, which in due(trial):
+        if step <= loop.done:
+            continue
         loop.advance(step)
         loop.measure(which)
         if any(ctx.on_log for ctx in contexts):
             loop.log()
     loop.log()
+    loop.end()
     return loop.final()
 
 

@@ -45,7 +45,7 @@ class Pack:
     """Members that run together.
 
     ``folder``: the study's folder in the home (URL); ``source``: digest of the code; ``whole``: no scheduler may stop
-    it.
+    it; ``checkpoint_every``: seconds between snapshots; ``resume``: packs whose snapshots may hold these members.
     """
 
     members: tuple[Member, ...]
@@ -53,6 +53,8 @@ class Pack:
     folder: str
     source: str | None = None
     whole: bool = False
+    checkpoint_every: float = math.inf
+    resume: tuple[str, ...] = ()
 
 
 class Feed(Protocol):

@@ -2,10 +2,12 @@
 
 import math
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 from dlx.agenda import Agenda, Job
 from dlx.pack import Resources
+from dlx.snapshot import discard, held
+from dlx.store import Store
 from dlx.study import Study
 
 WINDOW = 4_096  # jobs that are looked at together, to find equal shapes among them
@@ -15,10 +17,11 @@ class Packer:
     """Groups the agenda's jobs; packs of equal resources follow one another, so that workers stay.
 
     Groups of equal resources take turns, so that a search in a rare shape does not come last.
+    halfway: key → the pack in whose snapshots it stands; such trials go on together.
     """
 
-    def __init__(self, study: Study, agenda: Agenda) -> None:
-        self.study, self.agenda = study, agenda
+    def __init__(self, study: Study, agenda: Agenda, halfway: Mapping[str, str]) -> None:
+        self.study, self.agenda, self.halfway = study, agenda, halfway
         self._groups: dict[Resources, dict[Hashable, deque[Job]]] = {}  # by shape (None: alone), the next turn first
         self._waiting = 0
 
@@ -32,7 +35,7 @@ class Packer:
 
     def _shape(self, job: Job) -> Hashable:
         shape = None if self.study.scheduler is not None else job.trial.shape()
-        return None if shape is None else (type(job.trial), shape)
+        return None if shape is None else (type(job.trial), shape, self.halfway.get(job.key))
 
     def take(self, slots: int, at_most: int, resources: Resources | None = None) -> list[Job]:
         """Jobs for one pack, of these resources when given, else of the least; none: there is nothing now."""
@@ -66,3 +69,11 @@ class Packer:
             len(jobs) if shape is None else math.ceil(len(jobs) / self.study.pack)
             for shapes in self._groups.values() for shape, jobs in shapes.items()
         )
+
+
+def halfway(store: Store, agenda: Agenda) -> dict[str, str]:
+    """Key of a missing trial → the pack whose snapshots hold it; those that nobody wants any more are removed."""
+    found = held(store.folder)
+    missing = {key: pack for key, pack in found.items() if agenda.memory.stored(key) is None}
+    discard(store.folder, set(found.values()) - set(missing.values()))
+    return missing

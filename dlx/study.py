@@ -30,6 +30,7 @@ class Study:
 
     ``seeds``: how many seeds (or which ones) every cell gets. ``skip``: drops the cells for which it returns true.
     ``resources``: what one pack occupies, or a function of the trial. ``pack``: most trials that train together.
+    ``checkpoint_every``: seconds between states half-way, from which a pack whose worker died goes on.
     ``retries``: how often a trial that raises is tried again. ``presets``: name → overrides by path.
     ``scheduler``: a scheduler of Ray Tune's, such as ``ASHAScheduler``, for trials that log steps; they then run alone,
     and where there is a search only its asks may be stopped.
@@ -47,6 +48,7 @@ class Study:
     skip: Callable[[Any], bool] | None = None
     resources: Resources | Callable[[Any], Resources] = ONE_CPU
     pack: int = 64
+    checkpoint_every: float = 300.0
     retries: int = 0
     scheduler: Any = None
 
@@ -64,6 +66,8 @@ class Study:
         coerce(self.question, str, "question")
         for name, least in (("pack", 1), ("retries", 0)):
             check_whole(name, getattr(self, name), least)
+        if not coerce(self.checkpoint_every, float, "checkpoint_every") > 0:
+            raise DeclarationError(f"checkpoint_every is {self.checkpoint_every}; give seconds, more than 0.")
         if not isinstance(self.presets, Mapping):
             raise DeclarationError(f"presets is {self.presets!r}; it must be a dict of name → overrides.")
         for name, changes in self.presets.items():

@@ -200,6 +200,23 @@ def select(together: Stacked, members: Sequence[int]) -> Stacked:
     return stacked(leaves, axes, together.form.spec)
 
 
+def restored(together: Stacked, leaves: Sequence[Tensor]) -> Stacked | None:
+    """Other leaves in the place of those, on their device; None where sizes do not fit."""
+    if [leaf.shape for leaf in leaves] != [leaf.shape for leaf in together.leaves]:
+        return None
+    moved = [new.to(device=old.device, dtype=old.dtype) for new, old in zip(leaves, together.leaves, strict=True)]
+    return stacked(moved, together.form.axes, together.form.spec)
+
+
+def skip(orders: Sequence[Order], steps: int) -> None:
+    """Draw the rows of so many steps for nothing."""
+    for order in orders:
+        if order.always is None:
+            chunk = max(1, AHEAD // order.batch)
+            for start in range(0, steps, chunk):
+                order.take(min(chunk, steps - start))
+
+
 def batches(orders: Sequence[Order], steps: int, device: str) -> Iterator[Stacked]:
     """For each step the rows of all members; drawn ahead, so that a step waits for no generator."""
     always = [order.always for order in orders]

@@ -54,12 +54,15 @@ def _ends_the_worker(error: BaseException) -> bool:
 
 
 def _context(pack: Pack, member: Member, device: str) -> Context:
-    return Context(member.seed, device, Place(pack.folder, member.key, member.parent, member.keep))
+    place = Place(pack.folder, member.key, member.parent, member.keep, pack.checkpoint_every, pack.resume)
+    return Context(member.seed, device, place)
 
 
 def _results(trials: list[Trial], contexts: list[Context]) -> list[object]:
     if len(trials) == 1 and trials[0].shape() is None:
-        return [trials[0].run(contexts[0])]
+        result = trials[0].run(contexts[0])
+        contexts[0].ended()
+        return [result]
     results: list[object] = list(type(trials[0]).run_pack(trials, contexts))
     if len(results) != len(trials):
         raise ValueError(f"run_pack returned {len(results)} results for {len(trials)} trials; it must return one each.")

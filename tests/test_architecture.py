@@ -18,7 +18,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "errors stats",
     "coercion canonical trial markers shelf noise",
     "products nodes compile space overrides tuning",
-    "checkpoint context records pack worker",
+    "checkpoint snapshot context records pack worker",
     "losses data models optim metrics",
     "training member loop programs vectorise",
     "study",

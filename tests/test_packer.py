@@ -25,8 +25,8 @@ class Shaped(dlx.Trial):
         return self.form
 
 
-def packer(tmp_path, study):
-    return Packer(study, Agenda(study, Memory(study, Store(study.name, str(tmp_path)))))
+def packer(tmp_path, study, halfway=None):
+    return Packer(study, Agenda(study, Memory(study, Store(study.name, str(tmp_path)))), halfway or {})
 
 
 def shaped(*forms, **changes):
@@ -96,3 +96,12 @@ def test_only_a_window_of_jobs_is_looked_at(tmp_path):
     packing = packer(tmp_path, study)
     packing.take(1, 1)
     assert packing.waiting == WINDOW - 1
+
+
+def test_what_stands_half_way_in_a_pack_goes_on_together(tmp_path):
+    study = shaped("a", pack=64)
+    keys = [job.key for jobs in all_packs(packer(tmp_path, study), 1) for job in jobs]
+    halfway = {key: "one" if i % 3 else "other" for i, key in enumerate(keys) if i < 7}
+    packs = all_packs(packer(tmp_path, study, halfway), 1)
+    assert {frozenset(job.key for job in jobs) for jobs in packs} == {
+        frozenset(k for k in keys if halfway.get(k) == which) for which in ("one", "other", None)}

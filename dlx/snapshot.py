@@ -1,0 +1,166 @@
+"""States half-way, from which a pack whose worker died goes on: safetensors (no pickle), two kept for each pack."""
+
+import contextlib
+import json
+import math
+import time
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyarrow import fs
+
+from dlx.canonical import digest
+
+if typing.TYPE_CHECKING:
+    import torch
+
+FORMAT = "1"
+KEPT = 2
+LONGEST_HEADER = 1 << 28  # bytes
+History = dict[str, tuple[list[int], list[float]]]  # metric → steps and values
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Members after a number of steps: tensors with the members, in the order of ``keys``, along axis 0."""
+
+    step: int
+    keys: tuple[str, ...]
+    tensors: "dict[str, torch.Tensor]"
+    history: dict[str, History] = field(default_factory=dict)  # by key
+
+    def of(self, keys: Sequence[str]) -> "Snapshot":
+        """Of these members alone, in this order."""
+        import torch
+
+        if tuple(keys) == self.keys:
+            return self
+        rows = torch.tensor([self.keys.index(key) for key in keys])
+        return Snapshot(self.step, tuple(keys), {name: t[rows] for name, t in self.tensors.items()},
+                        {key: self.history[key] for key in keys})
+
+
+class Snapshots:
+    """Those of one pack under a study's folder (any pyarrow URL).
+
+    every: seconds between two; resume: packs whose snapshots may hold these members, the first choice first.
+    """
+
+    def __init__(
+        self, folder: str, keys: Sequence[str], every: float = math.inf, resume: Sequence[str] = ()
+    ) -> None:
+        self.keys, self._every, self._resume = tuple(keys), every, tuple(resume)
+        self._files, root = fs.FileSystem.from_uri(folder)
+        self._root = f"{root}/checkpoints/packs"
+        self._last = time.monotonic()
+        self.notes: list[str] = []  # what could not be used, and why
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for the next."""
+        return time.monotonic() - self._last >= self._every
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Write one at once or not at all, and remove all but the last two of this pack; failing that, go without."""
+        try:
+            self._write(snapshot)
+        except OSError as e:
+            self.notes.append(f"Checkpoints cannot be written ({e}); what is killed now starts anew.")
+            self._every = math.inf
+        self._last = time.monotonic()
+
+    def _write(self, snapshot: Snapshot) -> None:
+        from safetensors.torch import save as to_bytes
+
+        folder = f"{self._root}/{identify(self.keys)}"
+        header = {"format": FORMAT, "step": str(snapshot.step), "keys": json.dumps(snapshot.keys),
+                  "history": json.dumps(snapshot.history)}
+        path = f"{folder}/{snapshot.step:012}.safetensors"
+        self._files.create_dir(folder, recursive=True)
+        with self._files.open_output_stream(path + ".writing") as out:
+            out.write(to_bytes({name: t.cpu().contiguous() for name, t in snapshot.tensors.items()}, metadata=header))
+        self._files.move(path + ".writing", path)
+        for old in _listed(self._files, folder)[:-KEPT]:
+            self._files.delete_file(old)
+
+    def find(self) -> Snapshot | None:
+        """The newest that holds all members and can be read."""
+        for pack in dict.fromkeys((identify(self.keys), *self._resume)):
+            for path in reversed(_listed(self._files, f"{self._root}/{pack}")):
+                if (found := self._read(path)) is not None and set(self.keys) <= set(found.keys):
+                    return found.of(self.keys)
+        return None
+
+    def _read(self, path: str) -> Snapshot | None:
+        from safetensors.torch import load as from_bytes
+
+        try:
+            header = _header(self._files, path)
+            if header["format"] != FORMAT:
+                self.notes.append(
+                    f"The checkpoint {path} has format {header['format']} and this dlx reads {FORMAT}; "
+                    "its trials start anew."
+                )
+                return None
+            with self._files.open_input_stream(path) as source:
+                tensors = dict(from_bytes(source.read()))
+            return Snapshot(int(header["step"]), tuple(json.loads(header["keys"])), tensors, _history(header))
+        except FileNotFoundError:
+            return None
+        except Exception as e:  # a damaged file may raise anything, and costs the time since the one before
+            self.notes.append(f"The checkpoint {path} is damaged ({e}) and passed over.")
+            return None
+
+    def remove(self) -> None:
+        """Remove those of this pack, which has ended."""
+        with contextlib.suppress(FileNotFoundError):
+            self._files.delete_dir(f"{self._root}/{identify(self.keys)}")
+
+
+def identify(keys: Sequence[str]) -> str:
+    """The name of a pack: the same members have the same, in any order."""
+    return digest("".join(sorted(keys)).encode()).hex()
+
+
+def held(folder: str) -> dict[str, str]:
+    """Key of a trial → the pack whose snapshots hold it, under a study's folder (a URL)."""
+    files, root = fs.FileSystem.from_uri(folder)
+    found: dict[str, str] = {}
+    for path in _listed(files, f"{root}/checkpoints/packs"):
+        with contextlib.suppress(Exception):  # a damaged one is reported by the worker that would have gone on from it
+            for key in json.loads(_header(files, path)["keys"]):
+                found.setdefault(key, path.split("/")[-2])
+    return found
+
+
+def discard(folder: str, packs: Iterable[str]) -> None:
+    """Remove the snapshots of these packs, whose members have all ended."""
+    files, root = fs.FileSystem.from_uri(folder)
+    for pack in packs:
+        with contextlib.suppress(FileNotFoundError):
+            files.delete_dir(f"{root}/checkpoints/packs/{pack}")
+
+
+def _listed(files: fs.FileSystem, folder: str) -> list[str]:
+    """The finished files below a folder, the oldest step of each pack first."""
+    selector = fs.FileSelector(folder, recursive=True, allow_not_found=True)
+    return sorted(f.path for f in files.get_file_info(selector) if f.path.endswith(".safetensors"))
+
+
+def _header(files: fs.FileSystem, path: str) -> Mapping[str, str]:
+    """The metadata of a safetensors file, without its tensors."""
+    with files.open_input_file(path) as source:
+        length = int.from_bytes(source.read(8), "little")
+        if length > LONGEST_HEADER:
+            raise ValueError("its header is longer than any")
+        metadata: Any = json.loads(source.read(length))["__metadata__"]
+    return typing.cast(Mapping[str, str], metadata)
+
+
+def _history(header: Mapping[str, str]) -> dict[str, History]:
+    return {
+        key: {metric: (list(steps), list(values)) for metric, (steps, values) in history.items()}
+        for key, history in json.loads(header["history"]).items()
+    }
