@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dlx import checkpoint
 from dlx.memory import Memory
 from dlx.protocol import Slot, Tuning, Wanted
-from dlx.records import COMPLETED, DIVERGED, FAILED, FINAL, PARENT, PRUNED
+from dlx.records import COMPLETED, DIVERGED, FAILED, FINAL, PARENT, PRUNED, TUNE
 from dlx.space import Cell
 from dlx.study import Study
 from dlx.trial import Trial, key, trial_key
@@ -24,6 +24,7 @@ class Job:
     keep: bool = False
     parent: str | None = None
     attempts: int = 0
+    cohort: str | None = None  # asked together by a search that prunes
 
 
 class Agenda:
@@ -129,12 +130,19 @@ class Agenda:
                 job.slots.append(slot)
             job.keep |= keep
             return
-        job = self._jobs[identity] = Job(identity, trial, seed, [slot], keep)
+        job = self._jobs[identity] = Job(identity, trial, seed, [slot], keep, cohort=self._cohort(slot))
         if isinstance(parent := getattr(trial, "parent", None), Trial):
             job.parent = trial_key(parent, seed)
             self._after_parent(job, job.parent, parent, Slot(slot.cell, PARENT))
         else:
             self._ready.append(job)
+
+    def _cohort(self, slot: Slot) -> str | None:
+        """Who is judged together: the asks of one generation of one search."""
+        search = self.study.search
+        if search is None or search.prune is None or slot.phase != TUNE or slot.ask is None:
+            return None
+        return f"{slot.cell}/{slot.search}/{slot.ask // search.parallel}"
 
     def _after_parent(self, job: Job, identity: str, parent: Trial, slot: Slot) -> None:
         """Let a job run when its parent is stored with its checkpoint, else after the parent, or never."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlx import checkpoint
+from dlx.pruning import Prune
 from dlx.snapshot import Snapshot, Snapshots
 
 if typing.TYPE_CHECKING:
@@ -45,6 +46,8 @@ class Context:
         self.place = place
         self.history: dict[str, tuple[list[int], list[float]]] = {}
         self.notes: list[str] = []  # for whoever runs the study
+        self.cohort: str | None = None  # with whom it is judged early, by ``prune``
+        self.prune: Prune | None = None
         self.on_log: Callable[[int, dict[str, float]], None] | None = None  # called after each log
         self._snapshots: Snapshots | None = None
 

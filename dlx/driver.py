@@ -12,7 +12,7 @@ from dlx.errors import DeclarationError, DlxError, HeldError
 from dlx.lease import Lease
 from dlx.ledger import Ledger
 from dlx.live import Progress, View
-from dlx.pack import Executor, Member, Pack, Resources
+from dlx.pack import Executor, Member, Pack, Resources, halved
 from dlx.packer import Packer, halfway
 from dlx.protocol import Slot
 from dlx.provenance import source_digest
@@ -95,11 +95,12 @@ class Driver:
     def _launch(self, flight: _Flight) -> Pack:
         flight.began = time.monotonic()
         self._flying[flight.jobs[0].key] = flight
-        members = tuple(Member(j.key, j.trial, j.seed, j.keep, j.parent) for j in flight.jobs)
+        members = tuple(Member(j.key, j.trial, j.seed, j.keep, j.parent, j.cohort) for j in flight.jobs)
         trial, whole = flight.jobs[0].trial, any(_whole(slot) for job in flight.jobs for slot in job.slots)
         stored_half = [pack for job in flight.jobs if (pack := self.packer.halfway.get(job.key)) is not None]
         return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(trial), whole,
-                    self.study.checkpoint_every, tuple(dict.fromkeys((*flight.resume, *stored_half))))
+                    self.study.checkpoint_every, tuple(dict.fromkeys((*flight.resume, *stored_half))),
+                    self.study.prune)
 
     def done(self, pack: Pack, records: Records) -> None:
         """The pack ran; its members' rows."""
@@ -117,8 +118,7 @@ class Driver:
         if losses == 1 or (len(flight.jobs) == 1 and losses < LIVES):
             self._again.append(_Flight(flight.jobs, losses, again=True, resume=resume))
         elif len(flight.jobs) > 1:
-            half = len(flight.jobs) // 2
-            halves = flight.jobs[:half], flight.jobs[half:]
+            halves = (list(part) for part in halved(flight.jobs, [job.cohort for job in flight.jobs]))
             self._again.extend(_Flight(jobs, 1, again=True, resume=resume) for jobs in halves)
         else:
             self._bury(flight.jobs[0], f"Workers died while they ran this trial, {LIVES} of them, the last: {reason}")

@@ -1,12 +1,15 @@
-"""The loop: members of a pack train together and are measured on the way."""
+"""The loop: members of a pack train together, are measured on the way, and may leave early."""
 
 import typing
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from dlx.member import Member
 from dlx.metrics import only
 from dlx.optim import evaluated
 from dlx.programs import programs
+from dlx.pruning import Prune
 from dlx.snapshot import Snapshot, Snapshots
 
 if typing.TYPE_CHECKING:
@@ -16,9 +19,11 @@ if typing.TYPE_CHECKING:
     from dlx.training import Training
     from dlx.vectorise import Stacked
 
+Final: TypeAlias = "dict[str, torch.Tensor] | None"  # parameters and buffers by name; None: stopped early
+
 
 class Loop:
-    """A pack on its way: the state of all members after ``done`` steps, and what was measured and not yet logged."""
+    """A pack on its way: the state of the members that are left, after ``done`` steps, and what was measured."""
 
     def __init__(self, trial: "Training", members: Sequence[Member], contexts: Sequence["Context"]) -> None:
         import torch
@@ -29,13 +34,18 @@ class Loop:
         self.device, dtype = contexts[0].device, getattr(torch, trial.dtype)
         self.programs = programs(trial, members[0].module, self.device)
         self.now = stack([m.state for m in members], self.device, dtype, share=False)
-        self.hyper = stack([m.hyper for m in members], self.device, dtype, share=False)
+        exact = torch.promote_types(dtype, torch.float32)  # in bfloat16 0.999 is 1
+        self.hyper = stack([m.hyper for m in members], self.device, exact, share=False)
         names = members[0].splits
         self.splits = {name: stack([m.splits[name] for m in members], self.device, dtype) for name in names}
         self.rows = {name: stack([m.splits[name].rows for m in members], self.device, dtype) for name in names}
         self.done = 0
-        self.snapshots = self._find()
+        self.prune, self.rungs = prune_of(trial, contexts)
         self._measured: list[tuple[int, dict[str, Stacked]]] = []  # step, split ("" for full names) → scores
+        self._everyone = list(contexts)
+        self.snapshots = self._resume()
+
+    # ------------------------------------------------------------ training
 
     def advance(self, until: int) -> None:
         """Train up to a step."""
@@ -48,31 +58,72 @@ class Loop:
             self.now = step(self.now, rows, train, self.hyper)
             self.done += 1
 
+    def judge(self) -> None:
+        """At a rung, let those of each cohort leave whom the rule stops; the pack is made smaller."""
+        if self.prune is None or self.done not in self.rungs:
+            return
+        self.log()
+        cohorts: dict[str | None, list[int]] = defaultdict(list)
+        for i, ctx in enumerate(self.contexts):
+            cohorts[ctx.cohort].append(i)
+        left = set(range(len(self.contexts)))
+        for cohort, places in cohorts.items():
+            if cohort is not None and len(places) > 1:
+                scores = [_scores(self.prune, self.contexts[i], self.rungs) for i in places]
+                if all(scores):
+                    left -= set(places) - {places[i] for i in self.prune.rule.survivors(scores)}
+        self._keep(sorted(left))
+
+    def _keep(self, places: Sequence[int]) -> None:
+        from dlx.vectorise import select
+
+        if len(places) == len(self.contexts):
+            return
+        self.contexts, self.orders = [self.contexts[i] for i in places], [self.orders[i] for i in places]
+        self.now, self.hyper = select(self.now, places), select(self.hyper, places)
+        self.splits = {name: select(split, places) for name, split in self.splits.items()}
+        self.rows = {name: select(rows, places) for name, rows in self.rows.items()}
+
+    # ------------------------------------------------------------ half-way states
+
     def _save(self, snapshots: Snapshots) -> None:
         """Write down where all members are; the order of batches is drawn again instead."""
         self.log()
         tensors = {str(i): leaf for i, leaf in enumerate(self.now.leaves)}
-        histories = {key: ctx.history for key, ctx in zip(snapshots.keys, self.contexts, strict=True)}
-        snapshots.save(Snapshot(self.done, snapshots.keys, tensors, histories))
+        histories = {_key(ctx): ctx.history for ctx in self._everyone}
+        snapshots.save(Snapshot(self.done, tuple(map(_key, self.contexts)), tensors, histories))
 
-    def _find(self) -> Snapshots | None:
+    def _resume(self) -> Snapshots | None:
         """Go on from the last snapshot of these members, where there is one."""
-        from dlx.vectorise import restored, skip
+        from dlx.vectorise import skip
 
         if (place := self.contexts[0].place) is None:
             return None
-        keys = [ctx.place.key for ctx in self.contexts if ctx.place is not None]
-        snapshots = Snapshots(place.folder, keys, place.every, place.resume)
-        if (found := snapshots.find()) is not None:
-            leaves = [found.tensors[str(i)] for i in range(len(found.tensors))]
-            if (now := restored(self.now, leaves)) is None:
-                snapshots.notes.append("A checkpoint does not fit the code of today; its trials start anew.")
-            else:
-                self.now, self.done = now, found.step
-                skip(self.orders, found.step)
-                for ctx, key in zip(self.contexts, keys, strict=True):
-                    ctx.history = found.history[key]
+        snapshots = Snapshots(place.folder, [_key(ctx) for ctx in self.contexts], place.every, place.resume)
+        if (found := snapshots.find()) is None:
+            return snapshots
+        if not self._restore(found):
+            snapshots.notes.append("A checkpoint does not fit the code of today; its trials start anew.")
+            return snapshots
+        self.done = found.step
+        skip(self.orders, found.step)
+        for ctx in self._everyone:
+            ctx.history = found.history[_key(ctx)]
         return snapshots
+
+    def _restore(self, found: Snapshot) -> bool:
+        """Put the members where the snapshot has them, unless their tensors have other sizes."""
+        from dlx.vectorise import restored, select
+
+        places = [i for i, ctx in enumerate(self.contexts) if _key(ctx) in found.keys]
+        leaves = [found.tensors[str(i)] for i in range(len(found.tensors))]
+        if (now := restored(select(self.now, places), leaves)) is None:
+            return False
+        self._keep(places)
+        self.now = now
+        return True
+
+    # ------------------------------------------------------------ measuring
 
     def measure(self, which: tuple[int, ...]) -> None:
         """Measure these metrics, by their place in ``trial.metrics``, without waiting for the device."""
@@ -99,44 +150,46 @@ class Loop:
                 ctx.log(at, values)
         self._measured.clear()
 
-    def end(self) -> None:
-        """Remove the snapshots, which are of no more use, and say what was wrong with them."""
+    # ------------------------------------------------------------ the end
+
+    def end(self) -> list[Final]:
+        """What is kept of each member: the parameters that were measured, and buffers; None for those that left.
+
+        Snapshots are removed, and what was wrong with them is said.
+        """
+        from dlx.vectorise import unstack
+
+        self.log()
         if self.snapshots is not None:
             self.snapshots.remove()
             for note in self.snapshots.notes:
-                self.contexts[0].note(note)
-
-    def final(self) -> "list[dict[str, torch.Tensor]]":
-        """What is kept of each member: the parameters that were measured, and the buffers."""
-        from dlx.vectorise import unstack
-
+                self._everyone[0].note(note)
         optimizer, kept = self.trial.optimizer, self.programs.module.state_dict()
         states = ({**evaluated(optimizer, s["optimizer"], s["params"]), **s["buffers"]}
                   for s in unstack(self.now, len(self.contexts)))
-        return [{name: state[name] for name in kept if name in state} for state in states]
+        final = {id(ctx): {name: state[name] for name in kept if name in state}
+                 for ctx, state in zip(self.contexts, states, strict=True)}
+        return [final.get(id(ctx)) for ctx in self._everyone]
 
 
-def train(
-    trial: "Training", members: Sequence[Member], contexts: Sequence["Context"]
-) -> "list[dict[str, torch.Tensor]]":
-    """The final state of each member; what is measured on the way is logged, at once where someone listens."""
+def train(trial: "Training", members: Sequence[Member], contexts: Sequence["Context"]) -> list[Final]:
+    """The final state of each member, None when it was stopped early; what is measured on the way is logged."""
     loop = Loop(trial, members, contexts)
-    for step, which in due(trial):
+    for step, which in due(trial, loop.rungs):
         if step <= loop.done:
             continue
         loop.advance(step)
         loop.measure(which)
         if any(ctx.on_log for ctx in contexts):
             loop.log()
-    loop.log()
-    loop.end()
-    return loop.final()
+        loop.judge()
+    return loop.end()
 
 
-def due(trial: "Training") -> Iterator[tuple[int, tuple[int, ...]]]:
-    """At which steps which metrics are measured, by their place in ``trial.metrics``."""
+def due(trial: "Training", rungs: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """At which steps which metrics are measured, by their place in ``trial.metrics``; at rungs the usual ones too."""
     points, total = trial.measure, trial.steps
-    usual = measured_steps(total, points) if isinstance(points, int) else points.steps(total)
+    usual = [*(measured_steps(total, points) if isinstance(points, int) else points.steps(total)), *rungs]
     steps = [set(m.when.steps(total) if isinstance(m, only) else usual) for m in trial.metrics]
     for step in sorted(set().union(*steps)):
         yield step, tuple(i for i, of_metric in enumerate(steps) if step in of_metric)
@@ -146,3 +199,21 @@ def measured_steps(steps: int, points: int) -> list[int]:
     """At most so many integers from 1 to steps, spaced evenly in their logarithm, the last among them."""
     spaced = {round(steps ** (i / (points - 1))) for i in range(points)} if points > 1 else set()
     return sorted(spaced | {steps})
+
+
+def prune_of(trial: "Training", contexts: Sequence["Context"]) -> tuple[Prune | None, list[int]]:
+    """How a pack's cohorts are judged, and after which steps."""
+    prune = contexts[0].prune
+    if prune is None or all(ctx.cohort is None for ctx in contexts):
+        return None, []
+    return prune, prune.rule.rungs(trial.steps)
+
+
+def _scores(prune: Prune, ctx: "Context", rungs: Sequence[int]) -> list[float]:
+    """The objective of a member at the rungs so far."""
+    logged = dict(zip(*ctx.history.get(prune.metric, ([], [])), strict=True))
+    return [prune.score(logged[step]) for step in rungs if step in logged]
+
+
+def _key(ctx: "Context") -> str:
+    return ctx.place.key if ctx.place is not None else ""

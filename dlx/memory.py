@@ -33,6 +33,7 @@ class Memory:
         self._asked: dict[tuple[str, int], dict[int, Mapping[str, Any]]] = {}
         self._results: dict[str, Result] = {}
         self._read_all = False
+        self._prunes = study.scheduler is not None or (study.search is not None and study.search.prune is not None)
         self._certain = not any(isinstance(node, DerivedValue) for node in study.space.root.walk())
         self._read_membership()
 
@@ -51,10 +52,10 @@ class Memory:
     # ------------------------------------------------------------ is it stored?
 
     def stored(self, identity: str) -> str | None:
-        """The key under which a trial is stored: its own, or that of what the scheduler made of it; None: missing."""
+        """The key under which a trial is stored: its own, or that of what was stopped early; None: missing."""
         if identity in self.statuses:
             return identity
-        if self.study.scheduler is not None and (pruned := self.pruned_key(identity)) in self.statuses:
+        if self._prunes and (pruned := self.pruned_key(identity)) in self.statuses:
             return pruned
         return None
 
@@ -71,7 +72,7 @@ class Memory:
         return self._keys.get((slot, seed))
 
     def pruned_key(self, identity: str) -> str:
-        """The key of a trial that the scheduler stopped, which depends on scheduler and search as well."""
+        """The key of a trial that was stopped early, which depends on scheduler and search as well."""
         return digest(f"{identity}\0{self._protocol}".encode()).hex()
 
     @cached_property

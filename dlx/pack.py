@@ -1,12 +1,16 @@
 """A pack: trials with equal shapes that run together on one worker; and what feeds packs to an executor."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from dlx.errors import DeclarationError
+from dlx.pruning import Prune
 from dlx.records import Records
 from dlx.trial import Trial
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, order=True)
@@ -31,13 +35,17 @@ class Resources:
 
 @dataclass(frozen=True)
 class Member:
-    """One trial of a pack at its seed; ``keep``: its final state is a parent's; ``parent``: its parent's key."""
+    """One trial of a pack at its seed.
+
+    ``keep``: its final state is a parent's; ``parent``: its parent's key; ``cohort``: with whom it is judged early.
+    """
 
     key: str
     trial: Trial
     seed: int
     keep: bool = False
     parent: str | None = None
+    cohort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,8 @@ class Pack:
     """Members that run together.
 
     ``folder``: the study's folder in the home (URL); ``source``: digest of the code; ``whole``: no scheduler may stop
-    it; ``checkpoint_every``: seconds between snapshots; ``resume``: packs whose snapshots may hold these members.
+    it; ``checkpoint_every``: seconds between snapshots; ``resume``: packs whose snapshots may hold these members;
+    ``prune``: how cohorts are judged.
     """
 
     members: tuple[Member, ...]
@@ -55,6 +64,15 @@ class Pack:
     whole: bool = False
     checkpoint_every: float = math.inf
     resume: tuple[str, ...] = ()
+    prune: Prune | None = None
+
+
+def halved(members: Sequence[T], cohorts: Sequence[str | None]) -> tuple[Sequence[T], Sequence[T]]:
+    """Two parts of about equal size, at a border between cohorts; in the middle where there is no border."""
+    n = len(members)
+    borders = [i for i in range(1, n) if cohorts[i] is None or cohorts[i] != cohorts[i - 1]]
+    at = min(borders, key=lambda i: abs(2 * i - n), default=n // 2)
+    return members[:at], members[at:]
 
 
 class Feed(Protocol):

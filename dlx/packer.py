@@ -22,16 +22,27 @@ class Packer:
 
     def __init__(self, study: Study, agenda: Agenda, halfway: Mapping[str, str]) -> None:
         self.study, self.agenda, self.halfway = study, agenda, halfway
-        self._groups: dict[Resources, dict[Hashable, deque[Job]]] = {}  # by shape (None: alone), the next turn first
+        # by shape (None: alone), the next turn first; jobs of one cohort are one unit
+        self._groups: dict[Resources, dict[Hashable, deque[list[Job]]]] = {}
         self._waiting = 0
 
     def fill(self) -> None:
         """Look at as many jobs as may run now."""
         window = max(WINDOW, 4 * self.study.pack)
-        while self._waiting < window and (job := self.agenda.pull()) is not None:
+        last: Job | None = None
+        while (job := self.agenda.pull()) is not None:
+            begun = last is not None and job.cohort is not None and job.cohort == last.cohort
+            if self._waiting >= window and not begun:
+                self.agenda.put_back(job)
+                return
             shapes = self._groups.setdefault(self.study.resources_of(job.trial), {})
-            shapes.setdefault(self._shape(job), deque()).append(job)
+            units = shapes.setdefault(self._shape(job), deque())
+            if job.cohort is not None and units and units[-1][0].cohort == job.cohort:
+                units[-1].append(job)
+            else:
+                units.append([job])
             self._waiting += 1
+            last = job
 
     def _shape(self, job: Job) -> Hashable:
         shape = None if self.study.scheduler is not None else job.trial.shape()
@@ -44,13 +55,15 @@ class Packer:
             resources = min(self._groups, default=None)
         if resources is None or not (shapes := self._groups.get(resources)):
             return []
-        shape, jobs = next(iter(shapes.items()))
-        size = min(self._size(shape, len(jobs), slots), at_most)
-        taken = [jobs.popleft() for _ in range(size)]
-        self._waiting -= size
+        shape, units = next(iter(shapes.items()))
+        size = min(self._size(shape, sum(map(len, units)), slots), at_most)
+        taken = units.popleft()
+        while units and len(taken) + len(units[0]) <= size:
+            taken += units.popleft()
+        self._waiting -= len(taken)
         del shapes[shape]
-        if jobs:
-            shapes[shape] = jobs  # behind the others
+        if units:
+            shapes[shape] = units  # behind the others
         elif not shapes:
             del self._groups[resources]
         return taken
@@ -66,8 +79,8 @@ class Packer:
     def waiting(self) -> int:
         """How many packs the jobs at hand make."""
         return sum(
-            len(jobs) if shape is None else math.ceil(len(jobs) / self.study.pack)
-            for shapes in self._groups.values() for shape, jobs in shapes.items()
+            len(units) if shape is None else math.ceil(sum(map(len, units)) / self.study.pack)
+            for shapes in self._groups.values() for shape, units in shapes.items()
         )
 
 

@@ -24,22 +24,26 @@ History = dict[str, tuple[list[int], list[float]]]  # metric → steps and value
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Members after a number of steps: tensors with the members, in the order of ``keys``, along axis 0."""
+    """Members after a number of steps: tensors with the members, in the order of ``keys``, along axis 0.
+
+    history: by key, also of members that have left the pack.
+    """
 
     step: int
     keys: tuple[str, ...]
     tensors: "dict[str, torch.Tensor]"
-    history: dict[str, History] = field(default_factory=dict)  # by key
+    history: dict[str, History] = field(default_factory=dict)
 
     def of(self, keys: Sequence[str]) -> "Snapshot":
         """Of these members alone, in this order."""
         import torch
 
-        if tuple(keys) == self.keys:
-            return self
-        rows = torch.tensor([self.keys.index(key) for key in keys])
-        return Snapshot(self.step, tuple(keys), {name: t[rows] for name, t in self.tensors.items()},
-                        {key: self.history[key] for key in keys})
+        still = tuple(key for key in keys if key in self.keys)
+        histories = {key: self.history[key] for key in keys}
+        if still == self.keys:
+            return Snapshot(self.step, still, self.tensors, histories)
+        rows = torch.tensor([self.keys.index(key) for key in still], dtype=torch.int64)
+        return Snapshot(self.step, still, {name: t[rows] for name, t in self.tensors.items()}, histories)
 
 
 class Snapshots:
@@ -89,7 +93,7 @@ class Snapshots:
         """The newest that holds all members and can be read."""
         for pack in dict.fromkeys((identify(self.keys), *self._resume)):
             for path in reversed(_listed(self._files, f"{self._root}/{pack}")):
-                if (found := self._read(path)) is not None and set(self.keys) <= set(found.keys):
+                if (found := self._read(path)) is not None and set(self.keys) <= set(found.history):
                     return found.of(self.keys)
         return None
 
@@ -130,7 +134,7 @@ def held(folder: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in _listed(files, f"{root}/checkpoints/packs"):
         with contextlib.suppress(Exception):  # a damaged one is reported by the worker that would have gone on from it
-            for key in json.loads(_header(files, path)["keys"]):
+            for key in json.loads(_header(files, path)["history"]):
                 found.setdefault(key, path.split("/")[-2])
     return found
 

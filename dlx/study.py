@@ -12,7 +12,9 @@ from dlx.canonical import digest
 from dlx.coercion import coerce
 from dlx.errors import DeclarationError
 from dlx.pack import Resources
+from dlx.pruning import Prune
 from dlx.space import MOST_CHECKED, Cell, Space
+from dlx.training import Training
 from dlx.trial import Trial
 from dlx.tuning import TUNING_SEEDS, Objective, Search, check_whole
 
@@ -97,6 +99,12 @@ class Study:
             if not isinstance(self.search, Search):
                 raise DeclarationError(f"search is {self.search!r}; it must be a search, such as dlx.TPE(trials=16).")
             self.search.check()
+            packed = self.scheduler is None and isinstance(self.template, Training)
+            if self.search.prune is not None and not packed:
+                raise DeclarationError(
+                    "search.prune stops trials inside packs of dlx.Training; for other trials, which run alone, "
+                    "give the study scheduler=, and no prune=."
+                )
         if self.objective is not None:
             if not isinstance(self.objective, Objective):
                 raise DeclarationError(f"objective is {self.objective!r}; write dlx.minimize('val/loss').")
@@ -126,6 +134,13 @@ class Study:
         if isinstance(self.seeds, int) and not isinstance(self.seeds, bool):
             return tuple(range(self.seeds))
         return tuple(self.seeds) if isinstance(self.seeds, Sequence | range) else ()
+
+    @cached_property
+    def prune(self) -> Prune | None:
+        """How asks are stopped early inside a pack."""
+        if self.search is None or self.search.prune is None or self.objective is None:
+            return None
+        return Prune(self.search.prune, self.objective.metric, self.objective.sign)
 
     def cell_key(self, cell: Cell) -> str:
         """What rows of a cell are filed under: its setting, and for a tuned cell also the search and the objective."""

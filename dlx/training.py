@@ -13,6 +13,7 @@ from dlx.member import Member, begin
 from dlx.metrics import Metric, When
 from dlx.models import Model
 from dlx.optim import Constant, Optimizer, Schedule
+from dlx.pruning import Pruned
 from dlx.trial import Trial, field
 
 if typing.TYPE_CHECKING:
@@ -109,10 +110,13 @@ def _run_pack(trials: Sequence[Training], contexts: Sequence["Context"]) -> list
     return results
 
 
-def _finish(ctx: "Context", state: "Mapping[str, torch.Tensor]") -> Mapping[str, float]:
-    """Save the final state and return the last metrics of one member."""
+def _finish(ctx: "Context", state: "Mapping[str, torch.Tensor] | None") -> Mapping[str, float] | Pruned:
+    """Save the final state and return the last metrics of one member; without a state it was stopped early."""
+    last = {name: values[-1] for name, (_, values) in ctx.history.items()}
+    if state is None:
+        return Pruned(last)
     ctx.save(state)
-    return {name: values[-1] for name, (_, values) in ctx.history.items()}
+    return last
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from dlx.errors import DeclarationError
 from dlx.markers import Choice, Marker
+from dlx.pruning import Rule
 
 TUNING_SEEDS = 1_000_000_000  # seeds from here on tune; those below are for final runs
 
@@ -55,7 +56,8 @@ class Search:
 
     ``trials``: asks of one search. ``repeats``: independent searches in every cell. ``parallel``: asks that are made
     together, without knowing of each other's results. ``top``: the settings of a search that are run again, on
-    ``recheck`` further tuning seeds each, before one is chosen (0: the best ask is chosen as it is).
+    ``recheck`` further tuning seeds each, before one is chosen (0: the best ask is chosen as it is). ``prune``: a rule
+    that stops the worse asks early, each among those asked together.
     """
 
     trials: int
@@ -63,6 +65,7 @@ class Search:
     parallel: int = 4
     top: int = 3
     recheck: int = 2
+    prune: Rule | None = dataclasses.field(default=None, kw_only=True)
 
     algorithm: ClassVar[str] = "search"
     requires: ClassVar[str | None] = None
@@ -71,7 +74,21 @@ class Search:
     def check(self) -> None:
         """Raise DeclarationError naming the number that cannot be."""
         for f in dataclasses.fields(self):
-            check_whole(f"search.{f.name}", getattr(self, f.name), 0 if f.name == "recheck" else 1)
+            if f.name != "prune":
+                check_whole(f"search.{f.name}", getattr(self, f.name), 0 if f.name == "recheck" else 1)
+        self._check_prune()
+
+    def _check_prune(self) -> None:
+        if self.prune is None:
+            return
+        if not isinstance(self.prune, Rule):
+            raise DeclarationError(f"search.prune is {self.prune!r}; give a rule, such as dlx.Halving(min_steps=100).")
+        self.prune.check()
+        if self.parallel < 2 or self.trials % self.parallel:
+            raise DeclarationError(
+                f"search.prune judges asks among those made together, but trials={self.trials} are not made of "
+                f"whole generations of parallel={self.parallel}; make parallel 2 or more, and trials a multiple of it."
+            )
 
     def check_axes(self, axes: Mapping[str, Marker], cell: str) -> None:
         """Raise DeclarationError when the search cannot tune these nuisance axes of a cell."""
@@ -85,7 +102,7 @@ class Search:
 
     def identity(self) -> str:
         """What a search is apart from its budget: changing it makes it another search, extending it does not."""
-        budget = {"trials", "repeats", "top", "recheck"}
+        budget = {"trials", "repeats", "top", "recheck"} | ({"prune"} if self.prune is None else set())
         said = [f"{f.name}={getattr(self, f.name)!r}" for f in dataclasses.fields(self) if f.name not in budget]
         return f"{self.algorithm}({', '.join(said)})"
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dlx.context import Context, Place
-from dlx.pack import Member, Pack
-from dlx.records import COMPLETED, DIVERGED, FAILED, Outcome, Records, not_finite, to_records, versions
+from dlx.pack import Member, Pack, halved
+from dlx.pruning import Pruned
+from dlx.records import COMPLETED, DIVERGED, FAILED, PRUNED, Outcome, Records, not_finite, to_records, versions
 from dlx.trial import Trial, values
 
 OnLog = Callable[[int, dict[str, float]], None]
@@ -40,8 +41,7 @@ def _run_together(pack: Pack, members: Sequence[Member], device: str, on_log: On
         if _ends_the_worker(e):
             raise
         if len(members) > 1:
-            half = len(members) // 2
-            halves = members[:half], members[half:]
+            halves = halved(members, [m.cohort for m in members])
             return [outcome for part in halves for outcome in _run_together(pack, part, device, on_log)]
         results = [e]
     run = _Run(pack.source, len(members), started, (time.perf_counter() - begun) / len(members), device)
@@ -55,7 +55,9 @@ def _ends_the_worker(error: BaseException) -> bool:
 
 def _context(pack: Pack, member: Member, device: str) -> Context:
     place = Place(pack.folder, member.key, member.parent, member.keep, pack.checkpoint_every, pack.resume)
-    return Context(member.seed, device, place)
+    ctx = Context(member.seed, device, place)
+    ctx.cohort, ctx.prune = member.cohort, pack.prune
+    return ctx
 
 
 def _results(trials: list[Trial], contexts: list[Context]) -> list[object]:
@@ -85,8 +87,10 @@ def _outcome(run: _Run, member: Member, ctx: Context, result: object) -> Outcome
     try:
         if isinstance(result, BaseException):
             raise result
-        metrics = _metrics(result)
-        if bad := not_finite(metrics):
+        metrics = _metrics(result.metrics if isinstance(result, Pruned) else result)
+        if isinstance(result, Pruned):
+            status = PRUNED
+        elif bad := not_finite(metrics):
             status, error = DIVERGED, f"{', '.join(bad)} is not finite"
     except BaseException as e:
         status, error = FAILED, _shortened("".join(traceback.format_exception(e)))

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (  # lowest first; within a layer modules may import each other, without a circle
     "errors stats",
     "coercion canonical trial markers shelf noise",
-    "products nodes compile space overrides tuning",
+    "products nodes compile space overrides tuning pruning",
     "checkpoint snapshot context records pack worker",
     "losses data models optim metrics",
     "training member loop programs vectorise",
