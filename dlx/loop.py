@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from dlx.member import Member
-from dlx.metrics import only
+from dlx.metrics import LogSpaced, only
 from dlx.optim import evaluated
 from dlx.programs import programs
 from dlx.pruning import Prune
@@ -188,17 +188,12 @@ def train(trial: "Training", members: Sequence[Member], contexts: Sequence["Cont
 
 def due(trial: "Training", rungs: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
     """At which steps which metrics are measured, by their place in ``trial.metrics``; at rungs the usual ones too."""
-    points, total = trial.measure, trial.steps
-    usual = [*(measured_steps(total, points) if isinstance(points, int) else points.steps(total)), *rungs]
+    total = trial.steps
+    when = LogSpaced(trial.measure) if isinstance(trial.measure, int) else trial.measure
+    usual = [*when.steps(total), *rungs]
     steps = [set(m.when.steps(total) if isinstance(m, only) else usual) for m in trial.metrics]
     for step in sorted(set().union(*steps)):
         yield step, tuple(i for i, of_metric in enumerate(steps) if step in of_metric)
-
-
-def measured_steps(steps: int, points: int) -> list[int]:
-    """At most so many integers from 1 to steps, spaced evenly in their logarithm, the last among them."""
-    spaced = {round(steps ** (i / (points - 1))) for i in range(points)} if points > 1 else set()
-    return sorted(spaced | {steps})
 
 
 def prune_of(trial: "Training", contexts: Sequence["Context"]) -> tuple[Prune | None, list[int]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlx import noise, shelf
 from dlx.data import Split
-from dlx.metrics import LossMetric, Metric, OutputMetric, WeightMetric, only
+from dlx.metrics import LossMetric, OutputMetric, WeightMetric, bare
 from dlx.optim import evaluated
 from dlx.optim.schedules import Constant, scaled
 
@@ -121,11 +121,6 @@ def make_objective(
         return losses.mean() if batches is None else losses.unflatten(0, (batches, -1)).mean(dim=1)
 
     return objective
-
-
-def bare(metric: Metric) -> OutputMetric | WeightMetric | LossMetric:
-    """The metric itself, whenever it is measured."""
-    return metric.metric if isinstance(metric, only) else metric
 
 
 def one_number(name: str, measured: "torch.Tensor") -> "torch.Tensor":

@@ -10,7 +10,7 @@ from dlx.data import Augmentation, Data
 from dlx.errors import DeclarationError
 from dlx.losses import Loss
 from dlx.member import Member, begin
-from dlx.metrics import Metric, When
+from dlx.metrics import Metric, When, bare
 from dlx.models import Model
 from dlx.optim import Constant, Optimizer, Schedule
 from dlx.pruning import Pruned
@@ -60,6 +60,12 @@ class Training(Trial):
             raise DeclarationError(f"measure is {self.measure}; give at least 1 step to measure at.")
         if not self.metrics:
             raise DeclarationError("metrics is empty; name at least one, such as metrics.error().")
+        for i, metric in enumerate(self.metrics):
+            asked = getattr(bare(metric), "samples", None)
+            if asked is not None and asked > samples:
+                raise DeclarationError(
+                    f"metrics[{i}].samples is {asked}; there are {samples} training samples, give at most these."
+                )
 
     def shape(self) -> Hashable:
         """All values but the parent's, and those that parts declare as varying."""
@@ -82,13 +88,14 @@ class Training(Trial):
 
         Where something in them cannot be vectorised they train one after the other, and their contexts note why.
         """
+        from dlx.models.stateless import why_not
         from dlx.programs import fall_back
         from dlx.vectorise import NotVectorisable
 
         try:
             return _run_pack(trials, contexts)
         except NotVectorisable as e:
-            why = str(e)
+            why = why_not(e)
         fall_back(trials[0], contexts[0].device)
         for ctx in contexts:
             ctx.history.clear()

@@ -169,7 +169,7 @@ def _record(function: Callable[..., Any], forms: Sequence[Form], leaves: list[Te
     except torch.OutOfMemoryError:
         raise
     except Exception as e:
-        raise NotVectorisable(f"{type(e).__name__}: {str(e).strip().partition(chr(10))[0]}") from e
+        raise NotVectorisable(str(e)) from e
     _simplify(recording)
     results = recording(*leaves)
     return recording, stacked(results, [0] * len(results), structure[0]).form

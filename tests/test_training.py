@@ -14,7 +14,6 @@ from dlx import checkpoint, data, losses, metrics, models, noise, optim
 from dlx.context import Context, Place
 from dlx.data import Split
 from dlx.errors import DeclarationError
-from dlx.loop import measured_steps
 from dlx.member import Order
 from dlx.pack import Member, Pack, Resources
 from dlx.training import Training
@@ -281,14 +280,6 @@ def test_a_child_whose_parent_is_gone_or_does_not_fit_fails_alone(tmp_path):
 # ---------------------------------------------------------------- steps and batches
 
 
-@pytest.mark.parametrize(("steps", "points"), [(1, 1), (1, 20), (5, 20), (4_000, 20), (100, 1), (1_000_000, 7)])
-def test_measured_steps(steps, points):
-    measured = measured_steps(steps, points)
-    assert measured[-1] == steps and measured == sorted(set(measured)) and measured[0] >= 1 and len(measured) <= points
-    if points == 20 and steps == 4_000:
-        assert measured[0] == 1 and len(measured) >= 15
-
-
 def test_batches_go_through_one_permutation_after_another():
     rows = torch.arange(100, 110)
     whole = Order(rows, 4, torch.Generator().manual_seed(0)).take(10)
@@ -377,7 +368,7 @@ class Moody:
         return module
 
 
-@pytest.mark.parametrize(("draws", "why"), [(False, "data-dependent"), (True, "random")])
+@pytest.mark.parametrize(("draws", "why"), [(False, "depends on values of tensors"), (True, "random numbers")])
 def test_what_cannot_be_vectorised_trains_one_after_the_other_and_says_so(draws, why):
     trials = [training(model=Moody(draws), steps=40, optimizer=optim.SGD(lr=lr)) for lr in (0.01, 0.1)]
     together, contexts = run_together(trials, [0, 1])

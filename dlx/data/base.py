@@ -81,6 +81,13 @@ def kept(samples: int, validation: float) -> int:
     return samples - round(samples * validation)
 
 
+def shuffled(pool: Split, rng: "np.random.Generator") -> Split:
+    """The split with its rows in a random order."""
+    import torch
+
+    return pool._replace(rows=pool.rows[torch.from_numpy(rng.permutation(len(pool.rows)))])
+
+
 def divided(pool: Split, validation: float, test: Split) -> dict[str, Split]:
     """Splits ``train``, ``val`` (the last rows of the pool; unless the share is 0) and ``test``."""
     n = kept(len(pool.rows), validation)

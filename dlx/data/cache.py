@@ -22,11 +22,10 @@ def cached(name: str, make: "Callable[[], dict[str, np.ndarray]]") -> "dict[str,
     import numpy as np
 
     path = folder() / f"{name}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):  # absent or damaged
-        arrays = make()
+    absent_or_damaged = OSError, ValueError, EOFError, zipfile.BadZipFile
+    with contextlib.suppress(*absent_or_damaged), np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+    arrays = make()
     with contextlib.suppress(OSError):
         _write(path, arrays)
     return arrays

@@ -6,8 +6,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from dlx.data.base import Dimensions, Split, Streams
-from dlx.errors import DeclarationError
+from dlx.data.base import (
+    Dimensions,
+    Split,
+    Streams,
+    check_at_least,
+    check_shares,
+    check_validation,
+    divided,
+    kept,
+)
+from dlx.data.corruption import redrawn
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -40,16 +49,9 @@ class MNIST1D:
 
     def check(self) -> None:
         """Raise DeclarationError where a value is out of its range."""
-        if self.n < 1:
-            raise DeclarationError(f"n is {self.n}; it must be at least 1.")
-        if not 0.0 <= self.label_noise <= 1.0:
-            raise DeclarationError(f"label_noise is {self.label_noise}; it is a share and must lie in [0, 1].")
-        if not 0.0 <= self.validation < 1.0:
-            raise DeclarationError(f"validation is {self.validation}; it is a share of n and must lie in [0, 1).")
-        if self.samples() < 1:
-            raise DeclarationError(f"validation is {self.validation}, which leaves none of n={self.n}; lower it.")
-        if self.test_samples < 1:
-            raise DeclarationError(f"test_samples is {self.test_samples}; it must be at least 1.")
+        check_at_least(1, n=self.n, test_samples=self.test_samples)
+        check_shares(label_noise=self.label_noise)
+        check_validation(self.validation, self.n)
 
     def dimensions(self) -> Dimensions:
         """40 numbers, 10 classes."""
@@ -57,7 +59,7 @@ class MNIST1D:
 
     def samples(self) -> int:
         """Number of training samples, n less those that validate."""
-        return self.n - round(self.n * self.validation)
+        return kept(self.n, self.validation)
 
     def load(self, streams: Streams) -> Mapping[str, Split]:
         """Splits ``train``, ``val`` (unless ``validation`` is 0) and ``test``; inputs (table, 40) in float64.
@@ -69,22 +71,8 @@ class MNIST1D:
         pool = max(PUBLISHED, self.n)
         inputs, labels, test_rows = _table(pool, self.test_samples, self.shuffled)
         rows = torch.from_numpy(streams.rng("data").permutation(pool)[: self.n])
-        noisy = _redraw(labels, self.label_noise, streams.rng("noise"))
-        splits = {"train": Split(inputs, noisy, rows[: self.samples()])}
-        if self.samples() < self.n:
-            splits["val"] = Split(inputs, noisy, rows[self.samples():])
-        splits["test"] = Split(inputs, labels, test_rows)
-        return splits
-
-
-def _redraw(labels: "torch.Tensor", share: float, rng: "np.random.Generator") -> "torch.Tensor":
-    """Labels of which a share is redrawn from all classes; what a smaller share redraws a larger one redraws alike."""
-    import torch
-
-    if share == 0.0:
-        return labels
-    chosen = torch.from_numpy(rng.random(len(labels)) < share)
-    return torch.where(chosen, torch.from_numpy(rng.integers(0, CLASSES, len(labels))), labels)
+        noisy = redrawn(labels, CLASSES, self.label_noise, streams.rng("noise"))
+        return divided(Split(inputs, noisy, rows), self.validation, Split(inputs, labels, test_rows))
 
 
 @lru_cache(maxsize=8)

@@ -1,10 +1,34 @@
-"""Metrics: what is measured of a model on each split while it trains."""
+"""Metrics: what is measured of a model while it trains, and what compares models afterwards."""
 
-from dlx.metrics.base import LossMetric, Metric, Only, OutputMetric, WeightMetric, When
+from dlx.metrics.base import LossMetric, Metric, Only, OutputMetric, WeightMetric, When, bare
+from dlx.metrics.calibration import NLL as nll
+from dlx.metrics.calibration import Brier as brier
+from dlx.metrics.calibration import CalibrationError as ece
+from dlx.metrics.calibration import Perplexity as perplexity
 from dlx.metrics.classification import Accuracy as accuracy
 from dlx.metrics.classification import Error as error
+from dlx.metrics.classification import Margin as margin
+from dlx.metrics.connectivity import barrier, line
+from dlx.metrics.curvature import HessianTrace as hessian_trace
+from dlx.metrics.curvature import SAMSharpness as sam_sharpness
+from dlx.metrics.curvature import Sharpness as sharpness
+from dlx.metrics.gradient_noise import GradientNoise as gradient_noise
+from dlx.metrics.matching import match
 from dlx.metrics.mean_loss import MeanLoss as loss
+from dlx.metrics.psnr import PSNR as psnr
+from dlx.metrics.representations import cka, procrustes
+from dlx.metrics.weights import EffectiveRank as effective_rank
+from dlx.metrics.weights import SingularValue as singular_value
+from dlx.metrics.weights import SpectralNorm as spectral_norm
+from dlx.metrics.weights import StableRank as stable_rank
+from dlx.metrics.weights import WeightNorm as weight_norm
+from dlx.metrics.when import At, Every, LogSpaced
 
 only = Only
 
-__all__ = ["LossMetric", "Metric", "OutputMetric", "WeightMetric", "When", "accuracy", "error", "loss", "only"]
+__all__ = [
+    "At", "Every", "LogSpaced", "LossMetric", "Metric", "OutputMetric", "WeightMetric", "When", "accuracy", "bare",
+    "barrier", "brier", "cka", "ece", "effective_rank", "error", "gradient_noise", "hessian_trace", "line", "loss",
+    "margin", "match", "nll", "only", "perplexity", "procrustes", "psnr", "sam_sharpness", "sharpness",
+    "singular_value", "spectral_norm", "stable_rank", "weight_norm",
+]

@@ -89,6 +89,12 @@ class Only:
 
 Metric: TypeAlias = OutputMetric | WeightMetric | LossMetric | Only
 
+
+def bare(metric: Metric) -> OutputMetric | WeightMetric | LossMetric:
+    """The metric itself, whenever it is measured."""
+    return metric.metric if isinstance(metric, Only) else metric
+
+
 OutputMetric.exemplify("metrics.error()")
 WeightMetric.exemplify("metrics.weight_norm()")
 LossMetric.exemplify("metrics.sharpness()")

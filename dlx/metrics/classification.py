@@ -1,8 +1,11 @@
-"""How often the largest output is the class."""
+"""How often the largest output is the class, and by how much."""
 
 import typing
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
+
+from dlx.errors import DeclarationError
+from dlx.metrics.finite import where_finite
 
 if typing.TYPE_CHECKING:
     import torch
@@ -12,14 +15,20 @@ if typing.TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Error:
-    """Share of a split, in [0, 1], whose largest output is not the class; NaN where an output is not finite."""
+    """Share of a split, in [0, 1], whose largest output is not the class; NaN where an output is not finite.
+
+    With one output and signs as targets: whose output has not the sign of its target.
+    """
 
     name: ClassVar[str] = "error"
 
     def measure(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
-        """0-d from outputs (n, classes) and classes (n,)."""
-        wrong = (outputs.argmax(dim=-1) != targets).to(outputs.dtype)
-        return (wrong + 0.0 * outputs.sum(dim=-1)).mean()  # 0 · inf and 0 · NaN are NaN
+        """0-d from outputs (n, classes) and classes (n,), with a length behind n or not; or from both (n, 1).
+
+        Raises DeclarationError where targets are numbers for more than one output.
+        """
+        wrong = _signed(outputs, targets) <= 0 if targets.is_floating_point() else outputs.argmax(dim=-1) != targets
+        return where_finite(wrong.to(outputs.dtype).mean(), outputs)
 
 
 @dataclass(frozen=True)
@@ -29,5 +38,50 @@ class Accuracy:
     name: ClassVar[str] = "accuracy"
 
     def measure(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
-        """0-d from outputs (n, classes) and classes (n,)."""
+        """0-d from outputs and targets as ``Error`` takes them."""
         return 1.0 - Error().measure(outputs, targets, loss)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """By how much the class's output exceeds the largest other one; with one output and signs: their product.
+
+    over: the mean over a split or the min; normalised: divided by √ν, ν the variance of the outputs over the split,
+        summed over them (Jiang et al. 2019, arXiv:1810.00113), so that scaling the outputs changes nothing. For a
+        model that is homogeneous in its weights divide ``min_margin`` by a power of ``weight_norm`` instead.
+    """
+
+    over: Literal["mean", "min"] = "mean"
+    normalised: bool = False
+
+    @property
+    def name(self) -> str:
+        """``margin``, behind ``min_`` and ``normalised_`` where these are asked for."""
+        return ("normalised_" if self.normalised else "") + ("min_" if self.over == "min" else "") + "margin"
+
+    def measure(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
+        """0-d, in the units of the outputs, from outputs and targets as ``Error`` takes them."""
+        margins = _signed(outputs, targets) if targets.is_floating_point() else _ahead(outputs, targets)
+        margin = margins.mean() if self.over == "mean" else margins.min()
+        if self.normalised:
+            margin = margin / outputs.flatten(0, -2).var(dim=0, correction=0).sum().sqrt()
+        return where_finite(margin, outputs)
+
+
+def _ahead(outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+    """Output of the class less the largest other, (n, ...), from (n, ..., classes) and classes (n, ...)."""
+    import torch
+
+    own = targets.unsqueeze(-1) == torch.arange(outputs.shape[-1], device=outputs.device)
+    others = torch.where(own, -torch.inf, outputs).amax(dim=-1)
+    return outputs.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - others
+
+
+def _signed(outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+    """Output times sign, (n, ...), from both (n, ..., 1)."""
+    if outputs.shape[-1] != 1:
+        raise DeclarationError(
+            f"error, accuracy and margin need classes as targets, and these are numbers for {outputs.shape[-1]} "
+            f"outputs; name other metrics, such as metrics.loss()."
+        )
+    return (outputs * targets).squeeze(-1)

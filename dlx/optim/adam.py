@@ -40,11 +40,13 @@ class Adam:
 
 
 def moments(params: Tensors) -> State:
-    """The state of Adam before the first step: ``step`` 0-d, ``first`` and ``second`` as the parameters."""
+    """The state of Adam before the first step: ``step`` 0-d int64, ``first`` and ``second`` as the parameters."""
+    import torch
+
     first = {k: p.new_zeros(p.shape) for k, p in params.items()}
     second = {k: p.new_zeros(p.shape) for k, p in params.items()}
     some = next(iter(params.values()))
-    return {"step": some.new_zeros(()), "first": first, "second": second}
+    return {"step": some.new_zeros((), dtype=torch.int64), "first": first, "second": second}
 
 
 def adaptive(grads: Tensors, state: State, hyper: Mapping[str, Any]) -> tuple[Tensors, State]:

@@ -53,6 +53,13 @@ def evaluated(optimizer: Optimizer, state: State, params: Tensors) -> Tensors:
     return optimizer.evaluated(state, params) if isinstance(optimizer, Wrapper) else params
 
 
+def global_norm(tensors: Tensors) -> "torch.Tensor":
+    """The ℓ₂ norm over all entries of all tensors, 0-d."""
+    import torch
+
+    return torch.stack([t.square().sum() for t in tensors.values()]).sum().sqrt()
+
+
 def check_not_negative(**fields: float) -> None:
     """Raise DeclarationError for a field that is negative or not finite."""
     for name, value in fields.items():

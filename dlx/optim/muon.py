@@ -50,16 +50,21 @@ class Muon:
         self, gradient: Gradient, state: State, params: Tensors, hyper: Mapping[str, Any]
     ) -> tuple[Tensors, State]:
         """One step."""
+        import torch
+
         inner, outer = split(params)
         grads, stepped, buffers = gradient(params), {}, {}
+        kept = hyper["momentum"]
         for k, p in inner.items():
-            buffers[k] = grads[k].lerp(state["momentum"][k], hyper["momentum"])
-            direction = grads[k].lerp(buffers[k], hyper["momentum"]) if self.nesterov else buffers[k]
+            g = grads[k]
+            buffers[k] = kept * state["momentum"][k] + (1 - kept) * g
+            direction = kept * buffers[k] + (1 - kept) * g if self.nesterov else buffers[k]
             scale = 0.2 * math.sqrt(max(p.shape)) * hyper["lr"]
             stepped[k] = (1 - hyper["lr"] * hyper["weight_decay"]) * p - scale * orthogonalise(direction)
         after: State = {"momentum": buffers}
         if outer:
-            others = {"betas": AdamW.betas, "eps": AdamW.eps, **hyper}
+            betas = tuple(torch.full_like(hyper["lr"], beta) for beta in AdamW.betas)
+            others = {"betas": betas, "eps": AdamW.eps, **hyper}
             outer_grads = {k: grads[k] for k in outer}
             rest, after["rest"] = AdamW(self.lr).update(lambda _: outer_grads, state["rest"], outer, others)
             stepped |= rest

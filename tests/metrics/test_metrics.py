@@ -1,52 +1,122 @@
+"""The contract of the shelf: every metric alone = in a pack beside a diverged member, and what is not finite shows."""
+
+import dataclasses
+
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, log_loss
 
-from dlx import losses, metrics
+from dlx import losses, metrics, models, optim
+from dlx.data import Dimensions
+from dlx.errors import DeclarationError
+from dlx.vectorise import stack, unstack, vectorise
 
-OUTPUTS = torch.randn(50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-TARGETS = torch.randint(0, 4, (50,), generator=torch.Generator().manual_seed(1))
+F64 = torch.float64
+N, FEATURES, CLASSES, MEMBERS = 48, 5, 4, 3
+GENERATOR = torch.Generator().manual_seed(0)
+INPUTS = torch.randn(N, FEATURES, generator=GENERATOR, dtype=F64)
+TARGETS = torch.randint(0, CLASSES, (N,), generator=GENERATOR)
+MODULE = models.MLP(width=6, depth=2, activation="tanh").build(Dimensions(FEATURES, CLASSES, (FEATURES,))).double()
+DIVERGED = MEMBERS - 1
+ONE_HOT = torch.nn.functional.one_hot(TARGETS, CLASSES).double()
+SMALL = {  # as recording takes long
+    "sharpness": {"iterations": 3, "samples": 20}, "hessian_trace": {"probes": 2},
+    "gradient_noise": {"batches": 4, "samples": N},
+}
+SHELF = [
+    cls(**SMALL.get(name, {})) for name in metrics.__all__
+    if name.islower() and dataclasses.is_dataclass(cls := getattr(metrics, name)) and cls is not metrics.only
+]
+SHELF += [metrics.margin("min"), metrics.margin(normalised=True), metrics.singular_value(2, "2.weight"),
+          metrics.sam_sharpness(adaptive=True)]
 
 
-def measure(metric, outputs=OUTPUTS, loss=losses.CrossEntropy()):
-    return metric.measure(outputs, TARGETS, loss).item()
+def weights(member, bad=torch.nan):
+    generator = torch.Generator().manual_seed(member)
+    params = {k: torch.randn(p.shape, generator=generator, dtype=F64) for k, p in MODULE.named_parameters()}
+    if member == DIVERGED:
+        params["2.weight"][1, 2] = bad
+    return params
 
 
-def test_equal_scikit_learn():
-    accuracy = accuracy_score(TARGETS, OUTPUTS.argmax(1))
-    assert measure(metrics.accuracy()) == pytest.approx(accuracy)
-    assert measure(metrics.error()) == pytest.approx(1 - accuracy)
-    assert measure(metrics.loss()) == pytest.approx(log_loss(TARGETS, OUTPUTS.softmax(1)))
+def measure(metric, params, key, loss=losses.CrossEntropy(), inputs=INPUTS):
+    """As training measures each kind."""
+    def outputs(params):
+        return torch.func.functional_call(MODULE, params, (inputs,))
+
+    def objective(params):
+        samples = slice(metric.samples)
+        found = loss(outputs(params)[samples], TARGETS[samples])
+        return found.view(metric.batches, -1).mean(1) if hasattr(metric, "batches") else found.mean()
+
+    if isinstance(metric, metrics.OutputMetric):
+        return metric.measure(outputs(params), ONE_HOT if isinstance(metric, metrics.psnr) else TARGETS, loss)
+    if isinstance(metric, metrics.WeightMetric):
+        return metric.measure_weights(params)
+    return metric.measure_loss(objective, params, key)
 
 
-@pytest.mark.parametrize("metric", [metrics.loss(), metrics.error(), metrics.accuracy()])
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_outputs_that_are_not_finite_show(metric, bad):
-    outputs = OUTPUTS.clone()
-    outputs[3, (TARGETS[3] + 1) % 4] = bad
-    if metric == metrics.loss() and bad == float("-inf"):
+@pytest.mark.parametrize("metric", SHELF, ids=repr)
+def test_every_metric_is_the_same_alone_and_beside_a_diverged_member(metric):
+    members, keys = [weights(i) for i in range(MEMBERS)], [torch.tensor(7 * i) for i in range(MEMBERS)]
+    together = vectorise(lambda params, key: measure(metric, params, key))
+    found = unstack(together(stack(members, "cpu", F64), stack(keys, "cpu", F64)), MEMBERS)
+    for params, key, value in list(zip(members, keys, found, strict=True))[:DIVERGED]:
+        alone = measure(metric, params, key)
+        assert alone.ndim == 0 and alone.isfinite()
+        torch.testing.assert_close(value, alone, rtol=1e-10, atol=1e-10)
+    assert not found[DIVERGED].isfinite()
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("metric", [m for m in SHELF if isinstance(m, metrics.OutputMetric)], ids=repr)
+def test_an_output_that_is_not_finite_shows(metric, bad):
+    outputs = torch.func.functional_call(MODULE, weights(0), (INPUTS,)).clone()
+    outputs[3, (TARGETS[3] + 1) % CLASSES] = bad
+    if metric == metrics.loss() and bad == -torch.inf:
         pytest.skip("a wrong class with probability 0 has a finite cross-entropy")
-    assert not torch.isfinite(torch.tensor(measure(metric, outputs)))
+    targets = ONE_HOT if isinstance(metric, metrics.psnr) else TARGETS
+    assert not metric.measure(outputs, targets, losses.CrossEntropy()).isfinite()
 
 
-def test_names_and_protocol():
-    assert [m.name for m in (metrics.loss(), metrics.error(), metrics.accuracy())] == ["loss", "error", "accuracy"]
-    assert isinstance(metrics.error(), metrics.Metric) and not isinstance(losses.MSE(), metrics.Metric)
+@pytest.mark.parametrize("bad", [torch.inf, -torch.inf])
+@pytest.mark.parametrize("metric", [m for m in SHELF if isinstance(m, metrics.WeightMetric)], ids=repr)
+def test_a_weight_that_is_not_finite_shows(metric, bad):
+    assert not metric.measure_weights(weights(DIVERGED, bad)).isfinite()
 
 
-def test_cross_entropy_equals_pytorch():
-    large = OUTPUTS * 1_000
-    for outputs in (OUTPUTS, large):
-        expected = torch.nn.functional.cross_entropy(outputs, TARGETS, reduction="none")
-        torch.testing.assert_close(losses.CrossEntropy()(outputs, TARGETS), expected)
+@pytest.mark.parametrize("metric", [m for m in SHELF if not isinstance(m, metrics.OutputMetric)], ids=repr)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_low_precision_is_near_float64(metric, dtype):
+    exact, key = {k: p / 3 for k, p in weights(0).items()}, torch.tensor(3)
+    low = measure(metric, {k: p.to(dtype) for k, p in exact.items()}, key, inputs=INPUTS.to(dtype)).double()
+    tolerance = 1e-3 if dtype == torch.float32 else 0.1
+    torch.testing.assert_close(low, measure(metric, exact, key), rtol=tolerance, atol=tolerance)
 
 
-def test_mse_of_classes_is_that_of_one_hot_vectors():
-    one_hot = torch.nn.functional.one_hot(TARGETS, 4).double()
-    expected = torch.nn.functional.mse_loss(OUTPUTS, one_hot, reduction="none").mean(1)
-    torch.testing.assert_close(losses.MSE()(OUTPUTS, TARGETS), expected)
-    torch.testing.assert_close(losses.MSE()(OUTPUTS, one_hot), expected)
+def test_every_metric_has_a_name_of_its_own_and_one_kind():
+    defaults = {metric.name for metric in SHELF}
+    assert len(defaults) == len(SHELF)
+    kinds = (metrics.OutputMetric, metrics.WeightMetric, metrics.LossMetric)
+    for metric in SHELF:
+        assert sum(isinstance(metric, kind) for kind in kinds) == 1 and isinstance(metric, metrics.Metric)
+    assert not isinstance(losses.MSE(), metrics.Metric) and not isinstance(optim.SGD(lr=0.1), metrics.Metric)
 
 
-def test_losses_are_losses():
-    assert isinstance(losses.CrossEntropy(), losses.Loss) and not isinstance("mse", losses.Loss)
+REFUSED = [
+    metrics.ece(bins=0), metrics.psnr(peak=0.0), metrics.singular_value(k=0), metrics.sharpness(iterations=0),
+    metrics.sharpness(samples=0), metrics.hessian_trace(probes=0), metrics.sam_sharpness(rho=0.0),
+    metrics.gradient_noise(batches=1), metrics.gradient_noise(batches=7), metrics.LogSpaced(0), metrics.Every(0),
+    metrics.At((3, 0)),
+]
+
+
+@pytest.mark.parametrize("component", REFUSED, ids=repr)
+def test_values_out_of_range_are_refused_in_one_sentence(component):
+    with pytest.raises(DeclarationError, match=r"^\w+ is [^.]*(\.\d[^.]*)?\.$"):
+        component.check()
+
+
+def test_defaults_are_in_range():
+    for metric in SHELF:
+        if hasattr(metric, "check"):
+            metric.check()
