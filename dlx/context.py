@@ -48,6 +48,7 @@ class Context:
         self.notes: list[str] = []  # for whoever runs the study
         self.cohort: str | None = None  # with whom it is judged early, by ``prune``
         self.prune: Prune | None = None
+        self.rate: float | None = None  # steps of members in a second, of the pack that it trained in
         self.on_log: Callable[[int, dict[str, float]], None] | None = None  # called after each log
         self._snapshots: Snapshots | None = None
 

@@ -14,6 +14,7 @@ from dlx.ledger import Ledger
 from dlx.live import Progress, View
 from dlx.pack import Executor, Member, Pack, Resources, halved
 from dlx.packer import Packer, halfway
+from dlx.pilot import MOST
 from dlx.protocol import Slot
 from dlx.provenance import source_digest
 from dlx.records import COMPLETED, DIVERGED, FAILED, PARENT, TUNE, Outcome, Records, now, to_records, versions
@@ -76,11 +77,11 @@ class Driver:
                 return self._launch(flight)
         if not self._left:
             return None
-        slots = self.executor.slots if self.executor else 1
-        jobs = self.packer.take(slots, self._left, resources)
+        slots, busy = self.executor.slots if self.executor else 1, len(self._flying)
+        jobs = self.packer.take(slots, busy, self._left, resources)
         while self.agenda.orphans:  # a search that hears of them may go on
             self._bury_orphans()
-            jobs = jobs or self.packer.take(slots, self._left, resources)
+            jobs = jobs or self.packer.take(slots, busy, self._left, resources)
         if not jobs:
             return None
         self.begun += len(jobs)
@@ -89,8 +90,9 @@ class Driver:
     @property
     def _left(self) -> int:
         """How many more trials may be begun, of one pack."""
-        left = self.study.pack if self.budget.max_trials is None else self.budget.max_trials - self.begun
-        return max(0, min(left, self.study.pack))
+        most = self.study.pack or MOST
+        left = most if self.budget.max_trials is None else self.budget.max_trials - self.begun
+        return max(0, min(left, most))
 
     def _launch(self, flight: _Flight) -> Pack:
         flight.began = time.monotonic()
@@ -118,6 +120,7 @@ class Driver:
         if losses == 1 or (len(flight.jobs) == 1 and losses < LIVES):
             self._again.append(_Flight(flight.jobs, losses, again=True, resume=resume))
         elif len(flight.jobs) > 1:
+            self.packer.lost(flight.jobs[0], len(flight.jobs))
             halves = (list(part) for part in halved(flight.jobs, [job.cohort for job in flight.jobs]))
             self._again.extend(_Flight(jobs, 1, again=True, resume=resume) for jobs in halves)
         else:
@@ -181,6 +184,7 @@ class Driver:
         self._notes |= set(records.notes)
         by_key = {job.key: job for job in jobs}
         columns = (records.trials.column(n).to_pylist() for n in ("key", "status", "metrics"))
+        self.packer.learn(jobs[0], len(jobs), records)
         ended, again = [], []
         for key, status, metrics in zip(*columns, strict=True):
             job = by_key[key]

@@ -1,5 +1,6 @@
 """The loop: members of a pack train together, are measured on the way, and may leave early."""
 
+import time
 import typing
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ class Loop:
         names = members[0].splits
         self.splits = {name: stack([m.splits[name] for m in members], self.device, dtype) for name in names}
         self.rows = {name: stack([m.splits[name].rows for m in members], self.device, dtype) for name in names}
-        self.done = 0
+        self.done = self._longest = 0
         self.prune, self.rungs = prune_of(trial, contexts)
         self._measured: list[tuple[int, dict[str, Stacked]]] = []  # step, split ("" for full names) → scores
         self._everyone = list(contexts)
@@ -49,14 +50,20 @@ class Loop:
 
     def advance(self, until: int) -> None:
         """Train up to a step."""
-        from dlx.vectorise import batches
+        from dlx.vectorise import batches, finish
 
         step, train = self.programs.step, self.splits["train"]
-        for rows in batches(self.orders, until - self.done, self.device):
+        steps, began = until - self.done, time.perf_counter()
+        for rows in batches(self.orders, steps, self.device):
             if self.snapshots is not None and self.snapshots.due:
                 self._save(self.snapshots)
             self.now = step(self.now, rows, train, self.hyper)
             self.done += 1
+        if steps >= self._longest:  # the longest way is the last, which the recording of the first step does not slow
+            finish(self.device)
+            self._longest, rate = steps, steps * len(self.contexts) / (time.perf_counter() - began)
+            for ctx in self.contexts:
+                ctx.rate = rate
 
     def judge(self) -> None:
         """At a rung, let those of each cohort leave whom the rule stops; the pack is made smaller."""

@@ -6,11 +6,14 @@ from collections.abc import Hashable, Mapping
 
 from dlx.agenda import Agenda, Job
 from dlx.pack import Resources
+from dlx.pilot import Sizes
+from dlx.records import Records
 from dlx.snapshot import discard, held
 from dlx.store import Store
 from dlx.study import Study
 
 WINDOW = 4_096  # jobs that are looked at together, to find equal shapes among them
+WORTH = 10.0  # seconds that a pack shall take at least, before some of its jobs are left to slots that are busy now
 
 
 class Packer:
@@ -25,10 +28,12 @@ class Packer:
         # by shape (None: alone), the next turn first; jobs of one cohort are one unit
         self._groups: dict[Resources, dict[Hashable, deque[list[Job]]]] = {}
         self._waiting = 0
+        self._seconds: dict[Hashable, float] = {}  # of one trial of a shape, in the pack that ran last
+        self.sizes = Sizes(study.pack)
 
     def fill(self) -> None:
         """Look at as many jobs as may run now."""
-        window = max(WINDOW, 4 * self.study.pack)
+        window = max(WINDOW, 4 * (self.study.pack or 1))
         last: Job | None = None
         while (job := self.agenda.pull()) is not None:
             begun = last is not None and job.cohort is not None and job.cohort == last.cohort
@@ -36,7 +41,7 @@ class Packer:
                 self.agenda.put_back(job)
                 return
             shapes = self._groups.setdefault(self.study.resources_of(job.trial), {})
-            units = shapes.setdefault(self._shape(job), deque())
+            units = shapes.setdefault(self.shape(job), deque())
             if job.cohort is not None and units and units[-1][0].cohort == job.cohort:
                 units[-1].append(job)
             else:
@@ -44,19 +49,38 @@ class Packer:
             self._waiting += 1
             last = job
 
-    def _shape(self, job: Job) -> Hashable:
+    def shape(self, job: Job) -> Hashable:
+        """What jobs of one pack have in common, None for a job that runs alone."""
         shape = None if self.study.scheduler is not None else job.trial.shape()
         return None if shape is None else (type(job.trial), shape, self.halfway.get(job.key))
 
-    def take(self, slots: int, at_most: int, resources: Resources | None = None) -> list[Job]:
-        """Jobs for one pack, of these resources when given, else of the least; none: there is nothing now."""
+    def learn(self, job: Job, members: int, records: Records) -> None:
+        """Take note of how the pack of a job ran, of so many members."""
+        if (shape := self.shape(job)) is None:
+            return
+        self._seconds[shape] = records.trials.column("seconds")[0].as_py()
+        together = max(records.trials.column("members").to_pylist())
+        if together < members:  # they did not run together, as when memory ran out
+            self.sizes.too_large(shape, members)
+        else:
+            self.sizes.learn(shape, members, records.pace)
+
+    def lost(self, job: Job, members: int) -> None:
+        """The pack of a job took its worker down more than once."""
+        self.sizes.too_large(self.shape(job), members)
+
+    def take(self, slots: int, busy: int, at_most: int, resources: Resources | None = None) -> list[Job]:
+        """Jobs for one pack, of these resources when given, else of the least; none: there is nothing now.
+
+        slots: how many packs run at once; busy: how many do now.
+        """
         self.fill()
         if resources is None:
             resources = min(self._groups, default=None)
         if resources is None or not (shapes := self._groups.get(resources)):
             return []
         shape, units = next(iter(shapes.items()))
-        size = min(self._size(shape, sum(map(len, units)), slots), at_most)
+        size = min(self._size(shape, sum(map(len, units)), slots, busy), at_most)
         taken = units.popleft()
         while units and len(taken) + len(units[0]) <= size:
             taken += units.popleft()
@@ -68,18 +92,20 @@ class Packer:
             del self._groups[resources]
         return taken
 
-    def _size(self, shape: Hashable, jobs: int, slots: int) -> int:
-        """As many as a pack may hold, fewer where slots would stay idle."""
+    def _size(self, shape: Hashable, jobs: int, slots: int, busy: int) -> int:
+        """As many as a pack may hold, fewer where slots are idle, or will be while this pack takes long."""
         if shape is None:
             return 1
         others = sum(map(len, self._groups.values())) - 1
-        return max(1, min(self.study.pack, math.ceil(jobs / max(1, slots - others))))
+        soon, now = (math.ceil(jobs / max(1, n - others)) for n in (slots, slots - busy))
+        worth = math.ceil(WORTH / max(self._seconds.get(shape, math.inf), 1e-9))
+        return max(1, min(self.sizes[shape], max(soon, min(now, worth))))
 
     @property
     def waiting(self) -> int:
         """How many packs the jobs at hand make."""
         return sum(
-            len(units) if shape is None else math.ceil(sum(map(len, units)) / self.study.pack)
+            len(units) if shape is None else math.ceil(sum(map(len, units)) / self.sizes[shape])
             for shapes in self._groups.values() for shape, units in shapes.items()
         )
 

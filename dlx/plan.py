@@ -9,6 +9,7 @@ from dlx.coercion import is_component
 from dlx.markers import Marker
 from dlx.memory import Memory
 from dlx.pack import Resources
+from dlx.pilot import FIRST
 from dlx.protocol import Tuning, Wanted
 from dlx.records import FINAL, PARENT, RECHECK, TUNE
 from dlx.space import MOST_CHECKED, Cell
@@ -232,11 +233,11 @@ def _packs(study: Study, trials: list[tuple[Trial, list[int]]], missing: int, ex
         groups[study.resources_of(trial), None if alone else (type(trial), shape)] += len(absent)
     counted = groups.total()
     if not counted:
-        return math.ceil(missing / study.pack)
+        return math.ceil(missing / (study.pack or FIRST))
     packs = 0
     for (_, shape), n in groups.items():
         share = n if exact else missing * n / counted
-        packs += math.ceil(share if shape is None else share / study.pack)
+        packs += math.ceil(share if shape is None else share / (study.pack or FIRST))
     return packs
 
 

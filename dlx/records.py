@@ -49,12 +49,24 @@ MEMBERSHIP = pa.schema([
 ])
 
 @dataclass(frozen=True)
+class Pace:
+    """How a pack ran: steps of members in a second, once under way; peak memory as a share of the worker's."""
+
+    rate: float
+    memory: float = 0.0
+
+
+@dataclass(frozen=True)
 class Records:
-    """Finished trials: a batch of ``TRIALS`` rows and a batch of ``HISTORY`` rows; notes for whoever runs the study."""
+    """Finished trials: a batch of ``TRIALS`` rows and a batch of ``HISTORY`` rows.
+
+    notes: for whoever runs the study; pace: of a pack that trained together.
+    """
 
     trials: pa.RecordBatch
     history: pa.RecordBatch
     notes: tuple[str, ...] = ()
+    pace: Pace | None = None
 
 
 @dataclass

@@ -65,7 +65,7 @@ def ask(
         if isinstance(search, QMC):
             return _point(_seed(name), index, define)
         states = _optimizers(search, objective, name, index, history, define) if isinstance(search, CMA) else []
-        return _ask(search, objective, name, _visible(search, history, index), states, define)[0]
+        return _ask(search, objective, name, index, _visible(search, history, index), states, define)[0]
 
 
 def _seed(name: str) -> int:
@@ -74,6 +74,8 @@ def _seed(name: str) -> int:
 
 def _visible(search: Search, history: Sequence[Told], index: int) -> list[Told]:
     """What ask ``index`` may know: earlier generations as they ended, earlier asks of its own as running."""
+    if isinstance(search, Random):
+        return []
     start = index - index % search.parallel
     return [*history[:start], *(Told(t.params, RUNNING) for t in history[start:index])]
 
@@ -82,21 +84,21 @@ def _visible(search: Search, history: Sequence[Told], index: int) -> list[Told]:
 
 
 def _ask(
-    search: Search, objective: Objective, name: str, history: Sequence[Told], states: Sequence[Mapping[str, Any]],
-    define: Define,
+    search: Search, objective: Objective, name: str, index: int, history: Sequence[Told],
+    states: Sequence[Mapping[str, Any]], define: Define,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The next values, and the state that the sampler left with them (CMA's optimizer)."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = _sampler(search, _seed(f"{name}\0{len(history)}"), define)
+    sampler = _sampler(search, _seed(f"{name}\0{index}"), define)
     study = optuna.create_study(direction=objective.direction, sampler=sampler)
     worst = _worst(objective, history)
     for i, told in enumerate(history):
         study.add_trial(_trial(told, worst, states[i] if states else {}, define))
     trial = study.ask()
     params = define(lambda axis, marker, labels: _suggest(trial, axis, marker, labels))
-    return params, dict(study.trials[-1].system_attrs)
+    return params, dict(study.get_trials(deepcopy=False)[-1].system_attrs)
 
 
 def _sampler(search: Search, seed: int, define: Define) -> "optuna.samplers.BaseSampler":
@@ -186,7 +188,7 @@ def _optimizers(
         known = "\n".join([name, objective.direction, *ended[:start], *running[start:i]])
         mark = hashlib.blake2b(known.encode(), digest_size=16).digest()
         if mark not in _states:
-            state = _ask(search, objective, name, _visible(search, history, i), states, define)[1]
+            state = _ask(search, objective, name, i, _visible(search, history, i), states, define)[1]
             if len(_states) >= STATES_KEPT:
                 del _states[next(iter(_states))]
             _states[mark] = state

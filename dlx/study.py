@@ -31,7 +31,8 @@ class Study:
     """A question, a template with markers, and how its trials are tuned, repeated, run and looked at.
 
     ``seeds``: how many seeds (or which ones) every cell gets. ``skip``: drops the cells for which it returns true.
-    ``resources``: what one pack occupies, or a function of the trial. ``pack``: most trials that train together.
+    ``resources``: what one pack occupies, or a function of the trial. ``pack``: most trials that train together; None:
+    as many as are fastest and fit into memory, found out on the packs that run.
     ``checkpoint_every``: seconds between states half-way, from which a pack whose worker died goes on.
     ``retries``: how often a trial that raises is tried again. ``presets``: name → overrides by path.
     ``scheduler``: a scheduler of Ray Tune's, such as ``ASHAScheduler``, for trials that log steps; they then run alone,
@@ -49,7 +50,7 @@ class Study:
     presets: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     skip: Callable[[Any], bool] | None = None
     resources: Resources | Callable[[Any], Resources] = ONE_CPU
-    pack: int = 64
+    pack: int | None = None
     checkpoint_every: float = 300.0
     retries: int = 0
     scheduler: Any = None
@@ -66,8 +67,9 @@ class Study:
 
     def _check_kinds(self) -> None:
         coerce(self.question, str, "question")
-        for name, least in (("pack", 1), ("retries", 0)):
-            check_whole(name, getattr(self, name), least)
+        check_whole("retries", self.retries, 0)
+        if self.pack is not None:
+            check_whole("pack", self.pack, 1)
         if not coerce(self.checkpoint_every, float, "checkpoint_every") > 0:
             raise DeclarationError(f"checkpoint_every is {self.checkpoint_every}; give seconds, more than 0.")
         if not isinstance(self.presets, Mapping):

@@ -208,6 +208,12 @@ def restored(together: Stacked, leaves: Sequence[Tensor]) -> Stacked | None:
     return stacked(moved, together.form.axes, together.form.spec)
 
 
+def finish(device: str) -> None:
+    """Wait until the device has done what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
 def skip(orders: Sequence[Order], steps: int) -> None:
     """Draw the rows of so many steps for nothing."""
     for order in orders:

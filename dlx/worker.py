@@ -3,12 +3,13 @@
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlx.context import Context, Place
+from dlx.device import memory_share
 from dlx.pack import Member, Pack, halved
 from dlx.pruning import Pruned
-from dlx.records import COMPLETED, DIVERGED, FAILED, PRUNED, Outcome, Records, not_finite, to_records, versions
+from dlx.records import COMPLETED, DIVERGED, FAILED, PRUNED, Outcome, Pace, Records, not_finite, to_records, versions
 from dlx.trial import Trial, values
 
 OnLog = Callable[[int, dict[str, float]], None]
@@ -26,10 +27,15 @@ def run_pack(
 
     on_log: called with step and metrics whenever a member logs; may raise Stopped.
     """
-    return to_records(_run_together(pack, pack.members, device, on_log), versions())
+    rates: list[float] = []
+    records = to_records(_run_together(pack, pack.members, device, on_log, rates), versions())
+    pace = Pace(rates[0], memory_share(pack.resources, device)) if len(rates) == 1 else None
+    return replace(records, pace=pace)
 
 
-def _run_together(pack: Pack, members: Sequence[Member], device: str, on_log: OnLog | None) -> list[Outcome]:
+def _run_together(
+    pack: Pack, members: Sequence[Member], device: str, on_log: OnLog | None, rates: list[float]
+) -> list[Outcome]:
     """Run these members of a pack; when that raises, run each half by itself, until the culprit is alone."""
     contexts = [_context(pack, m, device) for m in members]
     for ctx in contexts:
@@ -42,8 +48,9 @@ def _run_together(pack: Pack, members: Sequence[Member], device: str, on_log: On
             raise
         if len(members) > 1:
             halves = halved(members, [m.cohort for m in members])
-            return [outcome for part in halves for outcome in _run_together(pack, part, device, on_log)]
+            return [outcome for part in halves for outcome in _run_together(pack, part, device, on_log, rates)]
         results = [e]
+    rates += [ctx.rate for ctx in contexts[:1] if ctx.rate is not None]
     run = _Run(pack.source, len(members), started, (time.perf_counter() - begun) / len(members), device)
     return [_outcome(run, m, c, r) for m, c, r in zip(members, contexts, results, strict=True)]
 

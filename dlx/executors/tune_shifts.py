@@ -108,11 +108,13 @@ class Desk:
             if "idle" in result:
                 return True  # it asked before the pack arrived
             pack, shift.pack = shift.pack, None
+            if self.feed.waiting > len(self.shifts) and not self.closing:
+                self._hand_over(shift)  # before the result is looked at, which takes a while
             if "records" in result:
                 self.feed.done(pack, result.pop("records"))
             else:
                 self.feed.lost(pack, f"the worker cannot load it ({result.pop('unreadable')})")
-        if self.closing or not (self._hand_over(shift) or self._stays(shift)):
+        if shift.pack is None and (self.closing or not (self._hand_over(shift) or self._stays(shift))):
             del self.shifts[name]
             return False
         return True

@@ -20,12 +20,8 @@ def placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 
 def prepare(config: dict[str, Any]) -> str:
-    """Let torch use as many threads as the CPUs asked for; returns the device of the worker."""
-    threads = max(1, int(config["cpus"]))
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    import torch
-
-    torch.set_num_threads(threads)
+    """Let torch, once it is loaded, use as many threads as the CPUs asked for; returns the device of the worker."""
+    os.environ["OMP_NUM_THREADS"] = str(max(1, int(config["cpus"])))
     return "cuda" if config["gpus"] else "cpu"
 
 

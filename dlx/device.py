@@ -1,0 +1,29 @@
+"""What a worker has: how much of its memory a pack has taken."""
+
+import os
+import sys
+
+from dlx.pack import Resources
+
+
+def memory_share(resources: Resources, device: str) -> float:
+    """Peak memory of this process on its device, as a share of what the resources of a pack entitle it to.
+
+    Of a GPU a fraction entitles to that fraction of its memory; without a GPU and a reservation, CPUs do to theirs.
+    """
+    if device.startswith("cuda"):
+        import torch
+
+        total = torch.cuda.get_device_properties(device).total_memory * min(1.0, resources.gpus or 1.0)
+        return torch.cuda.max_memory_allocated(device) / total
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    entitled = resources.memory or whole * resources.cpus / (os.cpu_count() or 1)
+    return _peak() / entitled if entitled else 1.0
+
+
+def _peak() -> int:
+    """The largest resident memory that this process has had, in bytes."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

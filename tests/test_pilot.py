@@ -1,0 +1,60 @@
+"""How large packs become, by what they taught."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dlx.device import memory_share
+from dlx.pack import Resources
+from dlx.pilot import FIRST, MOST, Sizes
+from dlx.records import Pace
+
+
+def grown(rate, memory=lambda n: 0.0):
+    """The size on which packs settle whose pace is this function of it."""
+    sizes = Sizes(None)
+    for _ in range(20):
+        sizes.learn("a", n := sizes["a"], Pace(rate(n), memory(n)))
+    assert sizes["a"] == n and sizes["b"] == FIRST
+    return n
+
+
+def test_the_size_doubles_as_long_as_that_pays():
+    assert grown(lambda n: 1.0 * n) == MOST
+    assert grown(lambda n: 1.0) == FIRST
+    assert grown(lambda n: n / (1 + n / 256)) == 2_048
+    assert grown(lambda n: n if n < 300 else 100.0) == 256
+
+
+def test_memory_is_a_bound():
+    assert grown(lambda n: 1.0 * n, lambda n: 0.1 + n / 1_024) == 512
+    assert grown(lambda n: 1.0 * n, lambda n: 0.9) == FIRST
+
+
+@given(st.lists(st.tuples(st.integers(1, MOST), st.none() | st.floats(0.1, 1e9), st.floats(0, 1), st.booleans())))
+def test_sizes_stay_in_their_bounds_and_what_the_user_gave_stays(events):
+    free, fixed = Sizes(None), Sizes(48)
+    for members, rate, memory, too_large in events:
+        for sizes in (free, fixed):
+            if too_large:
+                sizes.too_large("a", members)
+            else:
+                sizes.learn("a", members, None if rate is None else Pace(rate, memory))
+        assert 1 <= free["a"] <= MOST and fixed["a"] == 48
+
+
+def test_what_is_no_full_pack_teaches_nothing():
+    sizes = Sizes(None)
+    sizes.learn("a", FIRST - 1, Pace(1e9))
+    sizes.learn("a", FIRST, None)
+    assert sizes["a"] == FIRST
+    sizes.learn("a", FIRST, Pace(1.0))
+    sizes.learn("a", FIRST, Pace(1e-9))  # of another worker, begun before
+    assert sizes["a"] == 2 * FIRST
+
+
+def test_memory_is_a_share_of_what_a_worker_may_take():
+    whole = memory_share(Resources(cpus=1_000_000), "cpu")
+    assert 0 < whole < memory_share(Resources(cpus=1), "cpu")
+    few, many = (memory_share(Resources(memory=10**n), "cpu") for n in (9, 10))
+    assert few == pytest.approx(10 * many)
