@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from dlx import checkpoint
 from dlx.pruning import Prune
 from dlx.snapshot import Snapshot, Snapshots
+from dlx.tuning import Objective
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,8 @@ def stream(seed: int, purpose: str) -> int:
 class Place:
     """Where the checkpoints of a trial lie: the study's folder (any pyarrow URL), its key, its parent's key.
 
-    keep: its final state is kept; every: seconds between snapshots; resume: packs whose snapshots may hold it.
+    keep: children start from its final state; every: seconds between snapshots; resume: packs whose snapshots may hold
+    it; keep_final, keep_best: which weights are kept for whoever looks at the results, see ``Study.keep``.
     """
 
     folder: str
@@ -35,6 +38,8 @@ class Place:
     keep: bool = False
     every: float = math.inf
     resume: tuple[str, ...] = ()
+    keep_final: bool = False
+    keep_best: Objective | None = None
 
 
 class Context:
@@ -80,13 +85,29 @@ class Context:
         """Say something, in one line, to whoever runs the study; equal notes of many trials are said once."""
         self.notes.append(text)
 
-    def save(self, state: Mapping[str, Any]) -> None:
+    def save(self, state: Mapping[str, Any], step: int | None = None) -> None:
         """Write the final state (name → tensor or array) where trials that name this one as ``parent`` find it.
 
-        Nothing is written when no trial of the study starts from this one.
+        step: after how many updates. Nothing is written when no trial of the study starts from this one, unless the
+        study keeps weights (``Study(keep="final")``).
         """
         if self.place is not None and self.place.keep:
-            checkpoint.save(self.place.folder, self.place.key, state)
+            checkpoint.save(self.place.folder, self.place.key, state, step)
+        elif self.place is not None and self.place.keep_final:
+            self._keep(self.place, self.place.key, state, step)
+
+    def save_best(self, state: Mapping[str, Any], step: int) -> None:
+        """Write the state after this many updates, where the objective was best, if ``Study(keep="best")`` says so."""
+        if self.place is not None and self.place.keep_best is not None:
+            self._keep(self.place, checkpoint.best(self.place.key), state, step)
+
+    def _keep(self, place: Place, name: str, state: Mapping[str, Any], step: int | None) -> None:
+        """Write weights that no trial needs; failing that, go without."""
+        try:
+            checkpoint.save(place.folder, name, state, step)
+        except OSError as e:
+            why = os.strerror(e.errno) if e.errno else type(e).__name__
+            self.note(f"Weights cannot be written ({why}); the trials count without them.")
 
     def checkpoint(self, step: int, state: "Callable[[], Mapping[str, torch.Tensor]]") -> None:
         """Write a state half-way when it is time for it (``Study(checkpoint_every=…)``); ``state`` is called then only.

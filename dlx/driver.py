@@ -102,7 +102,8 @@ class Driver:
         stored_half = [pack for job in flight.jobs if (pack := self.packer.halfway.get(job.key)) is not None]
         return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(trial), whole,
                     self.study.checkpoint_every, tuple(dict.fromkeys((*flight.resume, *stored_half))),
-                    self.study.prune)
+                    self.study.prune, self.study.keep == "final",
+                    self.study.objective if self.study.keep == "best" else None)
 
     def done(self, pack: Pack, records: Records) -> None:
         """The pack ran; its members' rows."""

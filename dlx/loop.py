@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
+from dlx.best import Best, Kept
 from dlx.member import Member
 from dlx.metrics import LogSpaced, only
 from dlx.optim import evaluated
@@ -44,6 +45,9 @@ class Loop:
         self.prune, self.rungs = prune_of(trial, contexts)
         self._measured: list[tuple[int, dict[str, Stacked]]] = []  # step, split ("" for full names) → scores
         self._everyone = list(contexts)
+        place = contexts[0].place
+        wanted = place.keep_best if place is not None else None
+        self.best = Best(wanted, self.programs, self.now) if wanted is not None else None
         self.snapshots = self._resume()
 
     # ------------------------------------------------------------ training
@@ -88,6 +92,8 @@ class Loop:
             return
         self.contexts, self.orders = [self.contexts[i] for i in places], [self.orders[i] for i in places]
         self.now, self.hyper = select(self.now, places), select(self.hyper, places)
+        if self.best is not None:
+            self.best.select(places)
         self.splits = {name: select(split, places) for name, split in self.splits.items()}
         self.rows = {name: select(rows, places) for name, rows in self.rows.items()}
 
@@ -97,6 +103,8 @@ class Loop:
         """Write down where all members are; the order of batches is drawn again instead."""
         self.log()
         tensors = {str(i): leaf for i, leaf in enumerate(self.now.leaves)}
+        if self.best is not None:
+            tensors |= self.best.tensors()
         histories = {_key(ctx): ctx.history for ctx in self._everyone}
         snapshots.save(Snapshot(self.done, tuple(map(_key, self.contexts)), tensors, histories))
 
@@ -110,7 +118,7 @@ class Loop:
         if (found := snapshots.find()) is None:
             return snapshots
         if not self._restore(found):
-            snapshots.notes.append("A checkpoint does not fit the code of today; its trials start anew.")
+            snapshots.notes.append("A checkpoint does not fit the code, or the keep=, of today; its trials start anew.")
             return snapshots
         self.done = found.step
         skip(self.orders, found.step)
@@ -123,11 +131,12 @@ class Loop:
         from dlx.vectorise import restored, select
 
         places = [i for i, ctx in enumerate(self.contexts) if _key(ctx) in found.keys]
-        leaves = [found.tensors[str(i)] for i in range(len(found.tensors))]
-        if (now := restored(select(self.now, places), leaves)) is None:
+        leaves = [found.tensors[str(i)] for i in range(sum(map(str.isdigit, found.tensors)))]
+        now, best = restored(select(self.now, places), leaves), self.best and self.best.resumed(places, found.tensors)
+        if now is None or (self.best is not None and best is None):
             return False
         self._keep(places)
-        self.now = now
+        self.now, self.best = now, best
         return True
 
     # ------------------------------------------------------------ measuring
@@ -141,6 +150,8 @@ class Loop:
         }
         if inspect is not None:
             scores[""] = inspect(self.now, self.splits["train"])
+        if self.best is not None:
+            self.best.look(self.now, scores)
         self._measured.append((self.done, scores))
 
     def log(self) -> None:
@@ -178,9 +189,17 @@ class Loop:
                  for ctx, state in zip(self.contexts, states, strict=True)}
         return [final.get(id(ctx)) for ctx in self._everyone]
 
+    def bests(self) -> list[Kept | None]:
+        """What is kept of each member for its objective; None for those that left, or never had a finite one."""
+        states = self.best.states(len(self.contexts)) if self.best is not None else []
+        found = {id(ctx): kept for ctx, kept in zip(self.contexts, states, strict=bool(states))}
+        return [found.get(id(ctx)) for ctx in self._everyone]
 
-def train(trial: "Training", members: Sequence[Member], contexts: Sequence["Context"]) -> list[Final]:
-    """The final state of each member, None when it was stopped early; what is measured on the way is logged."""
+
+def train(
+    trial: "Training", members: Sequence[Member], contexts: Sequence["Context"]
+) -> list[tuple[Final, Kept | None]]:
+    """The final state of each member, None when it was stopped early, and its best; measurements are logged."""
     loop = Loop(trial, members, contexts)
     for step, which in due(trial, loop.rungs):
         if step <= loop.done:
@@ -190,7 +209,7 @@ def train(trial: "Training", members: Sequence[Member], contexts: Sequence["Cont
         if any(ctx.on_log for ctx in contexts):
             loop.log()
         loop.judge()
-    return loop.end()
+    return list(zip(loop.end(), loop.bests(), strict=True))
 
 
 def due(trial: "Training", rungs: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:

@@ -9,6 +9,7 @@ from dlx.errors import DeclarationError
 from dlx.pruning import Prune
 from dlx.records import Records
 from dlx.trial import Trial
+from dlx.tuning import Objective
 
 T = TypeVar("T")
 
@@ -54,7 +55,8 @@ class Pack:
 
     ``folder``: the study's folder in the home (URL); ``source``: digest of the code; ``whole``: no scheduler may stop
     it; ``checkpoint_every``: seconds between snapshots; ``resume``: packs whose snapshots may hold these members;
-    ``prune``: how cohorts are judged.
+    ``prune``: how cohorts are judged; ``keep_final``, ``keep_best``: whether final weights are kept, and those where
+    an objective was best.
     """
 
     members: tuple[Member, ...]
@@ -65,6 +67,8 @@ class Pack:
     checkpoint_every: float = math.inf
     resume: tuple[str, ...] = ()
     prune: Prune | None = None
+    keep_final: bool = False
+    keep_best: Objective | None = None
 
 
 def halved(members: Sequence[T], cohorts: Sequence[str | None]) -> tuple[Sequence[T], Sequence[T]]:

@@ -1,5 +1,6 @@
 """What a pack computes: a step, outputs and metrics, written for one member and vectorised once."""
 
+import math
 import typing
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
@@ -123,6 +124,38 @@ def make_objective(
     return objective
 
 
+def make_first(trial: "Training", module: "torch.nn.Module") -> "Callable[[State], State]":
+    """What is kept of a state, before its objective was measured: state → score, step, parameters and buffers."""
+    import torch
+
+    names = module.state_dict()
+
+    def first(now: "State") -> "State":
+        after = {**evaluated(trial.optimizer, now["optimizer"], now["params"]), **now["buffers"]}
+        kept = {name: after[name].clone() for name in names if name in after}
+        return {"score": now["step"].new_full((), math.inf, dtype=torch.float64), "step": now["step"].clone(),
+                "state": kept}
+
+    return first
+
+
+def make_better(trial: "Training", module: "torch.nn.Module", sign: int) -> "Callable[..., State]":
+    """The better of two: (what is kept so far, state, its objective) → what is kept; only what is finite is better.
+
+    sign: 1 when smaller is better, −1 when larger is.
+    """
+    import torch
+
+    first = make_first(trial, module)
+
+    def better(kept: "State", now: "State", objective: "torch.Tensor") -> "State":
+        new = {**first(now), "score": sign * objective.to(torch.float64)}
+        improved = (new["score"] < kept["score"]) & new["score"].isfinite()
+        return torch.utils._pytree.tree_map(lambda a, b: torch.where(improved, a, b), new, kept)
+
+    return better
+
+
 def one_number(name: str, measured: "torch.Tensor") -> "torch.Tensor":
     """What a metric measured; raises TypeError when it is not one number."""
     if measured.ndim != 0:
@@ -151,12 +184,20 @@ class Programs:
         self.forward = vectorise_by_rows(make_forward(self.trial, self.module), ROWS_AT_ONCE, self._together)
         self._scores: dict[tuple[int, ...], Callable[..., Stacked]] = {}
         self._inspections: dict[tuple[int, ...], Callable[..., Stacked]] = {}
+        self.first = self._together(make_first(self.trial, self.module))
+        self._better: dict[int, Callable[..., Stacked]] = {}
 
     def score(self, which: tuple[int, ...]) -> "Callable[..., Stacked]":
         """The metrics of outputs among these, by their place in ``trial.metrics``."""
         if which not in self._scores:
             self._scores[which] = self._together(make_score(self.trial, which))
         return self._scores[which]
+
+    def better(self, sign: int) -> "Callable[..., Stacked]":
+        """What is kept after one more measurement of an objective with this sign."""
+        if sign not in self._better:
+            self._better[sign] = self._together(make_better(self.trial, self.module, sign))
+        return self._better[sign]
 
     def inspect(self, which: tuple[int, ...]) -> "Callable[..., Stacked] | None":
         """The metrics of weights and loss among these, None where there are none."""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dlx import exports, wanted
+from dlx import exports, kept, wanted
 from dlx.errors import DeclarationError
 from dlx.records import COMPLETED, DIVERGED, FAILED, FINAL, PRUNED, TUNE
 from dlx.stats import Means, clustered, means
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    import torch
 
 COUNTED = ("n", DIVERGED, FAILED, PRUNED, "missing", "note")  # columns of ``cells()`` beside axes and metrics
 OWN = ("cell", "phase", "search", "ask", "seed", "key", "status", "seconds", "error")
@@ -123,6 +124,14 @@ class Results:
         columns["metric"] = curves["metric"].take(np.repeat(np.arange(len(curves)), lengths))
         columns |= {name: pc.list_flatten(curves[name]) for name in ("step", "value")}
         return pa.table(columns)
+
+    def load_model(self, key: str, which: kept.Which | None = None) -> "torch.nn.Module":
+        """The model of a trial by its key, on the CPU in eval mode, with its weights after the last step or the best.
+
+        which: as the study's ``keep`` says when left out. Raises StoreError where there are none, or none that fit.
+        """
+        return kept.load_model(
+            self.study, self.store, self.table, key, which or ("best" if self.study.keep == "best" else "final"))
 
     # ------------------------------------------------------------ a part of it
 

@@ -17,6 +17,7 @@ from dlx.budget import Budget
 from dlx.canonical import digest
 from dlx.driver import Driver
 from dlx.errors import DeclarationError
+from dlx.kept import lineage, weightless
 from dlx.live import Plain, Shield, View
 from dlx.memory import Memory
 from dlx.nodes import Tuned
@@ -27,7 +28,6 @@ from dlx.space import MOST_CHECKED
 from dlx.store import Store
 from dlx.study import Study
 from dlx.tracking import Summary, Tracking
-from dlx.trial import Trial
 
 PATIENCE = 600.0  # seconds that a run waits at its end for an MLflow that keeps answering
 
@@ -62,7 +62,7 @@ def run(
     store = Store(study.name, home)
     tracking = None
     if tracking_uri != "off":
-        tracking = Tracking(store, study.question, _Labels(study), provenance.collect(), tracking_uri)
+        tracking = Tracking(store, study.question, _Labels(study), provenance.collect(), tracking_uri, study.keep)
     store.create()
     with lease.hold(store.folder, wait) as held:
         _declare(study, store)
@@ -70,7 +70,7 @@ def run(
         plan = make_plan(study, store, memory)
         driver = Driver(study, store, Agenda(study, memory), budget, view, held)
         driver.progress.wanted, driver.progress.stored = plan.wanted, plan.stored
-        for sentence in (*store.damaged, *_stale(study, store)):
+        for sentence in (*store.damaged, *_stale(study, store), *weightless(study, store, memory.statuses)):
             view.say(sentence)
         try:
             if driver.finished:
@@ -134,7 +134,7 @@ def _stale(study: Study, store: Store) -> list[str]:
     if any(isinstance(node, Tuned) and node.options for node in study.space.root.walk()):
         return []  # which components a choice brings in differs from trial to trial
     cells = study.space.cells[:MOST_CHECKED]
-    today = {provenance.source_digest(t) for c in cells for t in _lineage(study.space.resolve(c.options, None))}
+    today = {provenance.source_digest(t) for c in cells for t in lineage(study.space.resolve(c.options, None))}
     sources = store.trials(columns=["source"]).column("source").to_pylist()
     if not (stale := sum(source is not None and source not in today for source in sources)):
         return []
@@ -142,13 +142,6 @@ def _stale(study: Study, store: Store) -> list[str]:
         f"The source of this study's trials has changed since {stale:,} of the stored ones ran, which still count; "
         "raise `version` on the changed class to have them run again."
     ]
-
-
-def _lineage(trial: Any) -> Iterator[Any]:
-    """The trial, its parent, that one's parent and so on."""
-    while isinstance(trial, Trial):
-        yield trial
-        trial = getattr(trial, "parent", None)
 
 
 def _carry_out(

@@ -7,18 +7,17 @@ import time
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pyarrow import fs
 
 from dlx.canonical import digest
+from dlx.checkpoint import header
 
 if typing.TYPE_CHECKING:
     import torch
 
 FORMAT = "1"
 KEPT = 2
-LONGEST_HEADER = 1 << 28  # bytes
 History = dict[str, tuple[list[int], list[float]]]  # metric → steps and values
 
 
@@ -79,12 +78,12 @@ class Snapshots:
         from safetensors.torch import save as to_bytes
 
         folder = f"{self._root}/{identify(self.keys)}"
-        header = {"format": FORMAT, "step": str(snapshot.step), "keys": json.dumps(snapshot.keys),
-                  "history": json.dumps(snapshot.history)}
+        head = {"format": FORMAT, "step": str(snapshot.step), "keys": json.dumps(snapshot.keys),
+                "history": json.dumps(snapshot.history)}
         path = f"{folder}/{snapshot.step:012}.safetensors"
         self._files.create_dir(folder, recursive=True)
         with self._files.open_output_stream(path + ".writing") as out:
-            out.write(to_bytes({name: t.cpu().contiguous() for name, t in snapshot.tensors.items()}, metadata=header))
+            out.write(to_bytes({name: t.cpu().contiguous() for name, t in snapshot.tensors.items()}, metadata=head))
         self._files.move(path + ".writing", path)
         for old in _listed(self._files, folder)[:-KEPT]:
             self._files.delete_file(old)
@@ -101,16 +100,16 @@ class Snapshots:
         from safetensors.torch import load as from_bytes
 
         try:
-            header = _header(self._files, path)
-            if header["format"] != FORMAT:
+            head = header(self._files, path)
+            if head["format"] != FORMAT:
                 self.notes.append(
-                    f"The checkpoint {path} has format {header['format']} and this dlx reads {FORMAT}; "
+                    f"The checkpoint {path} has format {head['format']} and this dlx reads {FORMAT}; "
                     "its trials start anew."
                 )
                 return None
             with self._files.open_input_stream(path) as source:
                 tensors = dict(from_bytes(source.read()))
-            return Snapshot(int(header["step"]), tuple(json.loads(header["keys"])), tensors, _history(header))
+            return Snapshot(int(head["step"]), tuple(json.loads(head["keys"])), tensors, _history(head))
         except FileNotFoundError:
             return None
         except Exception as e:  # a damaged file may raise anything, and costs the time since the one before
@@ -134,7 +133,7 @@ def held(folder: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for path in _listed(files, f"{root}/checkpoints/packs"):
         with contextlib.suppress(Exception):  # a damaged one is reported by the worker that would have gone on from it
-            for key in json.loads(_header(files, path)["history"]):
+            for key in json.loads(header(files, path)["history"]):
                 found.setdefault(key, path.split("/")[-2])
     return found
 
@@ -153,18 +152,8 @@ def _listed(files: fs.FileSystem, folder: str) -> list[str]:
     return sorted(f.path for f in files.get_file_info(selector) if f.path.endswith(".safetensors"))
 
 
-def _header(files: fs.FileSystem, path: str) -> Mapping[str, str]:
-    """The metadata of a safetensors file, without its tensors."""
-    with files.open_input_file(path) as source:
-        length = int.from_bytes(source.read(8), "little")
-        if length > LONGEST_HEADER:
-            raise ValueError("its header is longer than any")
-        metadata: Any = json.loads(source.read(length))["__metadata__"]
-    return typing.cast(Mapping[str, str], metadata)
-
-
-def _history(header: Mapping[str, str]) -> dict[str, History]:
+def _history(head: Mapping[str, str]) -> dict[str, History]:
     return {
         key: {metric: (list(steps), list(values)) for metric, (steps, values) in history.items()}
-        for key, history in json.loads(header["history"]).items()
+        for key, history in json.loads(head["history"]).items()
     }

@@ -5,7 +5,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from dlx import overrides
 from dlx.canonical import digest
@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
     from dlx.results import Results
 
 ONE_CPU = Resources()
+Keep = Literal["none", "final", "best"]
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,98}[A-Za-z0-9_-])?")
 
 
@@ -34,6 +35,8 @@ class Study:
     ``resources``: what one pack occupies, or a function of the trial. ``pack``: most trials that train together; None:
     as many as are fastest and fit into memory, found out on the packs that run.
     ``checkpoint_every``: seconds between states half-way, from which a pack whose worker died goes on.
+    ``keep``: which weights of a trial are kept, for ``results.load_model``: ``final`` ones, or those of the measured
+    step where the objective was ``best``; none of trials that were stopped early.
     ``retries``: how often a trial that raises is tried again. ``presets``: name → overrides by path.
     ``scheduler``: a scheduler of Ray Tune's, such as ``ASHAScheduler``, for trials that log steps; they then run alone,
     and where there is a search only its asks may be stopped.
@@ -52,6 +55,7 @@ class Study:
     resources: Resources | Callable[[Any], Resources] = ONE_CPU
     pack: int | None = None
     checkpoint_every: float = 300.0
+    keep: Keep = "none"
     retries: int = 0
     scheduler: Any = None
 
@@ -64,6 +68,7 @@ class Study:
         self._check_kinds()
         self._check_seeds()
         self._check_tuning()
+        self._check_keep()
 
     def _check_kinds(self) -> None:
         coerce(self.question, str, "question")
@@ -124,6 +129,20 @@ class Study:
             for cell in self.space.cells[:MOST_CHECKED]:
                 if self.space.is_tuned(cell):
                     self.search.check_axes(self.space.tuned_axes(cell), self.space.describe(cell))
+
+    def _check_keep(self) -> None:
+        if self.keep not in get_args(Keep):
+            raise DeclarationError(f"keep is {self.keep!r}; it must be 'none', 'final' or 'best'.")
+        if self.keep == "best" and self.objective is None:
+            raise DeclarationError(
+                "keep is 'best', but the study has no objective to be best by; give "
+                "objective=dlx.minimize('val/loss'), or keep='final'."
+            )
+        if self.keep == "best" and not isinstance(self.template, Training):
+            raise DeclarationError(
+                f"keep is 'best', but {type(self.template).__name__} is no dlx.Training, whose steps are measured; "
+                "give keep='final' and call ctx.save(state) in its run."
+            )
 
     @cached_property
     def space(self) -> Space:

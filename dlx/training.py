@@ -19,6 +19,7 @@ from dlx.trial import Trial, field
 if typing.TYPE_CHECKING:
     import torch
 
+    from dlx.best import Kept
     from dlx.context import Context
 
 
@@ -112,17 +113,20 @@ def _run_pack(trials: Sequence[Training], contexts: Sequence["Context"]) -> list
     alive = [i for i, result in enumerate(results) if isinstance(result, Member)]
     if alive:
         final = train(trials[alive[0]], [results[i] for i in alive], [contexts[i] for i in alive])
-        for i, state in zip(alive, final, strict=True):
-            results[i] = _attempt(_finish, contexts[i], state)
+        for i, (state, best) in zip(alive, final, strict=True):
+            results[i] = _attempt(_finish, contexts[i], state, best, trials[i].steps)
     return results
 
 
-def _finish(ctx: "Context", state: "Mapping[str, torch.Tensor] | None") -> Mapping[str, float] | Pruned:
-    """Save the final state and return the last metrics of one member; without a state it was stopped early."""
+def _finish(
+    ctx: "Context", state: "Mapping[str, torch.Tensor] | None", best: "Kept | None", steps: int
+) -> Mapping[str, float] | Pruned:
+    """Save the final and the best state, return the last metrics of one member; without a state it left early."""
     last = {name: values[-1] for name, (_, values) in ctx.history.items()}
     if state is None:
         return Pruned(last)
-    ctx.save(state)
+    ctx.save(state, steps)
+    ctx.save_best(*(best or (state, steps)))
     return last
 
 

@@ -192,6 +192,13 @@ def _simplify(recording: GraphModule) -> None:
     recording.recompile()
 
 
+def entry(together: Stacked, name: str) -> Stacked | None:
+    """What the dict of each member holds under a name, a single tensor; None where it holds no such thing."""
+    tree = tree_unflatten(list(together.leaves), together.form.spec)
+    axes = tree_unflatten(list(together.form.axes), together.form.spec)
+    return stacked([tree[name]], [axes[name]], LEAF) if name in tree else None
+
+
 def select(together: Stacked, members: Sequence[int]) -> Stacked:
     """Only these members, in this order."""
     kept = torch.as_tensor(members, device=together.leaves[0].device)

@@ -61,7 +61,8 @@ def _ends_the_worker(error: BaseException) -> bool:
 
 
 def _context(pack: Pack, member: Member, device: str) -> Context:
-    place = Place(pack.folder, member.key, member.parent, member.keep, pack.checkpoint_every, pack.resume)
+    place = Place(pack.folder, member.key, member.parent, member.keep, pack.checkpoint_every, pack.resume,
+                  pack.keep_final, pack.keep_best)
     ctx = Context(member.seed, device, place)
     ctx.cohort, ctx.prune = member.cohort, pack.prune
     return ctx

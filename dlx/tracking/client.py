@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -163,8 +163,8 @@ class Experiment:
             if not token:
                 return
 
-    def send(self, run: Run) -> str:
-        """Create a run with everything it holds, terminate it, and return its id."""
+    def send(self, run: Run, attach: Callable[[str], None] | None = None) -> str:
+        """Create a run with everything it holds, terminate it, and return its id; ``attach``: adds files by the id."""
         from mlflow.entities import Metric, Param
 
         tags = {f"dlx.{name}": value[-LONGEST_TAG:] for name, value in run.tags.items()}
@@ -172,6 +172,8 @@ class Experiment:
         metrics = [Metric(name_of(p.metric), p.value, p.time, p.step) for p in run.points]
         params = [Param(name_of(name), str(value)[:LONGEST_VALUE]) for name, value in run.params.items()]
         self._client.log_batch(made.info.run_id, metrics, params)
+        if attach is not None:
+            attach(made.info.run_id)
         self._client.set_terminated(made.info.run_id, run.status, run.ended)
         return str(made.info.run_id)
 

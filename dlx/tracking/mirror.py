@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from dlx.records import FAILED, now
 from dlx.store import Store
 from dlx.tracking.client import LONGEST_TAG, Experiment, Run, Sent, cells_filter, refused
 from dlx.tracking.rows import Labels, Slots, curves_of, markdown, milliseconds, plain, run_of
+from dlx.tracking.weights import Weights
 
 CHUNK = 200  # keys that are read from the store at once
 NOTE = "mlflow.note.content"
@@ -49,10 +50,10 @@ class Mirror:
 
     def __init__(
         self, store: Store, question: str, labels: Labels, provenance: Provenance, connect: Callable[[], Experiment],
-        beat: Callable[[], None],
+        beat: Callable[[], None], weights: Weights,
     ) -> None:
         self._store, self._question, self._labels, self._provenance = store, question, labels, provenance
-        self._connect, self._beat = connect, beat
+        self._connect, self._beat, self._weights = connect, beat, weights
         self._experiment: Experiment | None = None
         self._slots = Slots()
         self._sent: dict[str, int] = {}  # key → start of the row that was sent
@@ -114,6 +115,7 @@ class Mirror:
         run = run_of(row, row["curves"], self._slots, self._labels)
         if self._sent.get(key) == run.started:
             return
+        run = replace(run, tags={**run.tags, **self._weights.tags(key)})
         self._touch()
         if key not in self._doubtful or not self._holds(key, run):
             self._doubtful.add(key)
@@ -122,7 +124,8 @@ class Mirror:
 
     def _send(self, key: str, run: Run) -> None:
         try:
-            self.experiment.send(run)
+            self.experiment.send(run, lambda run_id: self._weights.attach(self.experiment, run_id, run))
+            self._weights.sent()
         except Exception as e:
             if refused(e):
                 for half in list(self.experiment.runs("trial", key)):

@@ -22,6 +22,7 @@ from dlx.store import Store
 from dlx.tracking.client import Experiment, refused, safe_address, surroundings
 from dlx.tracking.mirror import CHUNK, Mirror, Summary
 from dlx.tracking.rows import Labels, curves_of
+from dlx.tracking.weights import Weights
 
 SQLITE = "sqlite:///"
 LONGEST_QUEUE = 20_000  # trials that wait in memory; beyond, they are read from the store again
@@ -34,16 +35,19 @@ class Tracking:
     """Sends a study's trials, cells and summary to MLflow.
 
     ``uri``: the argument, else ``$MLFLOW_TRACKING_URI``, else a database in the home. Raises TrackingError when the
-    home is on no file system of this machine and there is no address.
+    home is on no file system of this machine and there is no address. ``keep``: as the study has it; runs are told
+    where the weights lie, and a server gets those of final trials.
     """
 
     def __init__(
-        self, store: Store, question: str, labels: Labels, provenance: Provenance, uri: str | None = None
+        self, store: Store, question: str, labels: Labels, provenance: Provenance, uri: str | None = None,
+        keep: str = "none",
     ) -> None:
         self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or _database(store)
         self._given = store
         self._store = Store(store.study, store.home)  # its own, for the thread alone
-        self._mirror = Mirror(self._store, question, labels, provenance, self._open, self._beat)
+        self._weights = Weights(self._store, keep, upload=_is_server(self.uri))
+        self._mirror = Mirror(self._store, question, labels, provenance, self._open, self._beat, self._weights)
         self._queue: deque[tuple[Sequence[Records], pa.Table]] = deque()
         self._queued = 0  # trials in the queue
         self._rows: deque[dict[str, Any]] = deque()  # next to be sent
@@ -194,9 +198,10 @@ class Tracking:
         self._answered = time.monotonic()
 
     def _missed(self) -> str | None:
-        if self._done and not self._refused:
-            return None
         where = f"MLflow at {safe_address(self.uri)}"
+        if self._done and not self._refused:
+            problem = self._weights.problem
+            return f"{where} takes no weights ({_reason(problem)}); they are in the home." if problem else None
         if self._done:
             key, why = next(iter(self._refused.items()))
             return f"{where} refuses {len(self._refused)} of the trials, {key} first ({why}); the store has them."
