@@ -16,7 +16,7 @@ lint: $(VENV)/installed-for-tests
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-for-tests
-	for file in tests/benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:
 	rm -rf $(VENV)

@@ -1,6 +1,7 @@
 """What earlier runs left: how trials ended, what each row is filed under, what searches asked."""
 
 import json
+import sys
 import typing
 from collections.abc import Collection, Mapping
 from functools import cached_property
@@ -106,6 +107,7 @@ class Memory:
 
     def remember(self, identity: str, status: str, metrics: Mapping[str, float]) -> None:
         """Keep how a trial of this run ended."""
+        identity, status = sys.intern(identity), sys.intern(status)
         self.statuses[identity] = status
         if self._metric is not None:
             self._results[identity] = status, metrics.get(self._metric)

@@ -280,8 +280,8 @@ class Store:
         if visible[: len(self._visible)] != self._visible:
             self._status, self._winner, self._visible = {}, {}, []
         for name in visible[len(self._visible):]:
-            keys, statuses = (column.to_pylist() for column in self._index[name][0].columns)
-            self._status.update(zip(keys, map(sys.intern, statuses), strict=True))
+            keys, statuses = (list(map(sys.intern, column.to_pylist())) for column in self._index[name][0].columns)
+            self._status.update(zip(keys, statuses, strict=True))
             self._winner.update(dict.fromkeys(keys, name))
         self._visible = visible
 

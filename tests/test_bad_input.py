@@ -84,7 +84,7 @@ def process(here, *words, code=0, **variables):
     ("S = study(training(data=dlx.uniform(0, 1)))", r"template\.data is uniform\(0, 1\), but must be a Data"),
     ("S = study(training(model=dlx.grid(4, 8)))", r"template\.model\[4\] is 4; it must be a Model, such as"),
     ("S = study(training(optimizer=models.MLP(width=1, depth=1)))", r"template\.optimizer .* must be an Optimizer"),
-    ("S = study(training(metrics=['loss']))", r"template\.metrics\[0\] is 'loss'; it must be an OutputMetric, such as metrics.error"),
+    ("S = study(training(metrics=['loss']))", r"template\.metrics\[0\] is 'loss'; it must be an OutputMetric, such as"),
     ("S = study(Toy(extra=open(__file__)))", r"template\.extra .* an open file; give its path as dlx\.File"),
     ("S = study(Toy(extra=b'x'))", r"template\.extra is b'x', and a bytes has no canonical form"),
     ("S = study(Toy(extra='\\ud800'))", r"template\.extra is '\\ud800', which holds half a character"),

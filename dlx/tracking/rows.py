@@ -4,6 +4,7 @@ import html
 import json
 import math
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -35,17 +36,19 @@ class Slots:
     """Where keys are filed; a key in several places is tagged with the last phase it serves."""
 
     def __init__(self) -> None:
-        self._of: defaultdict[str, set[Slot]] = defaultdict(set)
+        self._of: dict[str, tuple[Slot, ...]] = {}
 
     def add(self, membership: pa.Table) -> None:
         """File more rows of a membership table."""
         columns = [membership.column(n).to_pylist() for n in ("key", "cell", "phase", "search", "params")]
-        for key, *slot in zip(*columns, strict=True):
-            self._of[key].add(Slot(*slot))
+        for key, cell, phase, search, params in zip(*columns, strict=True):
+            slot = Slot(sys.intern(cell), sys.intern(phase), search, params)
+            if slot not in (known := self._of.get(key, ())):
+                self._of[sys.intern(key)] = (*known, slot)
 
     def first(self, key: str) -> Slot:
         """The slot that names the run of a key."""
-        slots = self._of.get(key) or {Slot("", "", None, None)}
+        slots = self._of.get(key) or (Slot("", "", None, None),)
         return min(slots, key=lambda s: (_ORDER.get(s.phase, 9), s.cell, -1 if s.search is None else s.search))
 
     def __contains__(self, key: str) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -25,10 +25,18 @@ from dlx.tracking.rows import Labels, curves_of
 from dlx.tracking.weights import Weights
 
 SQLITE = "sqlite:///"
-LONGEST_QUEUE = 20_000  # trials that wait in memory; beyond, they are read from the store again
+LONGEST_QUEUE = 2_000  # trials that wait in memory; of those beyond only the keys, they are read from the store again
 STANDSTILL = 8.0  # seconds without an answer of a server, after which a run ends without it
 TRIES = 4  # failures in a row, after which a run that wants to end does
 LONGEST_PAUSE = 30.0  # seconds between two tries while the run goes on
+
+
+class _Committed(NamedTuple):
+    """What one commit put into the store; without ``records`` the rows of ``keys`` are read there."""
+
+    keys: list[str]
+    records: Sequence[Records]
+    membership: pa.Table
 
 
 class Tracking:
@@ -48,7 +56,7 @@ class Tracking:
         self._store = Store(store.study, store.home)  # its own, for the thread alone
         self._weights = Weights(self._store, keep, upload=_is_server(self.uri))
         self._mirror = Mirror(self._store, question, labels, provenance, self._open, self._beat, self._weights)
-        self._queue: deque[tuple[Sequence[Records], pa.Table]] = deque()
+        self._queue: deque[_Committed] = deque()
         self._queued = 0  # trials in the queue
         self._rows: deque[dict[str, Any]] = deque()  # next to be sent
         self._refile: deque[str] = deque()  # keys that were stored before and are filed under more now
@@ -78,12 +86,10 @@ class Tracking:
 
     def add(self, records: Sequence[Records], membership: pa.Table) -> None:
         """Hand over what was committed to the store; returns at once."""
+        keys = [key for r in records for key in r.trials.column("key").to_pylist()]
         with self._lock:
-            self._queue.append((records, membership))
-            self._queued += sum(r.trials.num_rows for r in records)
-            if self._queued > LONGEST_QUEUE:
-                self._queue.clear()
-                self._queued, self._behind = 0, True
+            self._queued += len(keys)
+            self._queue.append(_Committed(keys, records if self._queued <= LONGEST_QUEUE else (), membership))
         self._wake.set()
 
     def close(self, summary: Summary | None = None, patience: float = 60.0) -> str | None:
@@ -150,16 +156,16 @@ class Tracking:
 
     def _take(self) -> None:
         with self._lock:
-            if not self._queue:
-                return
-            records, membership = self._queue.popleft()
-            self._queued -= sum(r.trials.num_rows for r in records)
+            keys, records, membership = self._queue.popleft()
+            self._queued -= len(keys)
         self._mirror.file(membership)
+        self._refile.extend(set(membership.column("key").to_pylist()).difference(keys))
+        if not records:
+            self._backlog.extend(keys)
+            return
         trials = pa.Table.from_batches([r.trials for r in records], TRIALS)
         curves = curves_of(pa.Table.from_batches([r.history for r in records], HISTORY))
-        rows = [{**row, "curves": curves.get(row["key"], {})} for row in trials.to_pylist()]
-        self._refile.extend(set(membership.column("key").to_pylist()) - {row["key"] for row in rows})
-        self._rows.extend(rows)
+        self._rows.extend({**row, "curves": curves.get(row["key"], {})} for row in trials.to_pylist())
 
     def _finish(self) -> None:
         for _ in self._mirror.cells():

@@ -1,0 +1,99 @@
+"""How the driver's memory grows with a sweep: 3,072 and 30,720 trials through Ray Tune, TPE and Parquet.
+
+The trials learn nothing and log as much as small trainings do. MLflow's address answers nobody, which is the worst
+case: all that it is to be told waits in memory, as far as the tracking lets it. Run as
+``python tests/benchmarks/bench_memory.py``; prints a Markdown table, each line from a process of its own.
+"""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import dlx
+from dlx.live import Quiet
+
+POINTS = 18  # of each of six curves
+CURVES = [f"{split}/{metric}" for split in ("train", "val", "test") for metric in ("loss", "error")]
+NOWHERE = "http://127.0.0.1:9"  # the port of the discard service, which nobody runs
+
+
+@dataclass(frozen=True)
+class Parabola(dlx.Trial):
+    """The squared distance of log(lr) from an optimum, logged like the curves of a training."""
+
+    optimum: float
+    lr: float
+
+    def shape(self) -> str:
+        """All of them run together."""
+        return "parabola"
+
+    def run(self, ctx: dlx.Context) -> dict[str, float]:
+        """Log every curve and return its end."""
+        value = math.log(self.lr / self.optimum) ** 2
+        for step in range(POINTS):
+            ctx.log(step, dict.fromkeys(CURVES, value / (step + 1)))
+        return dict.fromkeys(CURVES, value / POINTS)
+
+    @classmethod
+    def run_pack(cls, trials: Sequence[Self], contexts: Sequence[dlx.Context]) -> list[dict[str, float]]:
+        """One after the other."""
+        return [trial.run(ctx) for trial, ctx in zip(trials, contexts, strict=True)]
+
+
+def peak() -> float:
+    """MB of this process at most so far."""
+    with open("/proc/self/status") as status:
+        return int(status.read().split("VmHWM:")[1].split()[0]) / 1024
+
+
+class Gauge(Quiet):
+    """A view that notes the memory when everything is in Parquet."""
+
+    def say(self, line: str) -> None:
+        """Nothing: MLflow is meant to be absent."""
+
+    def stop(self) -> None:
+        """The last part is written."""
+        self.stored = peak()
+
+
+def run(cells: int) -> None:
+    """Run a sweep of so many cells, 16 asks and 8 seeds each, and print what it took."""
+    study = dlx.Study(
+        name="parabolas",
+        question="Where is the optimum?",
+        template=Parabola(optimum=dlx.grid(*(1.01**i for i in range(cells))), lr=dlx.loguniform(1e-3, 1e3)),
+        objective=dlx.minimize("val/loss"),
+        search=dlx.TPE(trials=16, recheck=0),
+        seeds=8,
+    )
+    gauge, begun = Gauge(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as home:
+        results = study.run(home=home, view=gauge, tracking_uri=NOWHERE)
+        seconds = time.perf_counter() - begun
+    found: dict[str, Any] = {"trials": len(results.table), "stored": gauge.stored, "end": peak(), "seconds": seconds}
+    print(json.dumps(found))
+
+
+def main() -> None:
+    """Measure and print."""
+    print("| trials | s | MB until all is in Parquet | MB with results |\n|---|---|---|---|")
+    lines = []
+    for cells in (128, 1_280):
+        command = [sys.executable, __file__, str(cells)]
+        said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+        lines.append(line := json.loads(said))
+        print(f"| {line['trials']:,} | {line['seconds']:.0f} | {line['stored']:.0f} | {line['end']:.0f} |", flush=True)
+    few, many = lines
+    print(f"| growth | | {many['stored'] - few['stored']:.0f} | {many['end'] - few['end']:.0f} |")
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1])) if len(sys.argv) > 1 else main()
