@@ -171,7 +171,7 @@ class Programs:
     def __init__(self, trial: "Training", module: "torch.nn.Module", device: str, alone: bool) -> None:
         import torch
 
-        from dlx.vectorise import one_by_one, vectorise, vectorise_by_rows
+        from dlx.vectorise import one_by_one, vectorise, vectorise_by_rows, vectorise_step
 
         self.module = module.to(device=device, dtype=getattr(torch, trial.dtype))
         self.trial = replace(
@@ -180,7 +180,7 @@ class Programs:
             augment=tuple(shelf.without_hyperparameters(a) for a in trial.augment),
         )
         self._together = one_by_one if alone else vectorise
-        self.step = self._together(make_step(self.trial, self.module, random=alone))
+        self.step = (one_by_one if alone else vectorise_step)(make_step(self.trial, self.module, random=alone))
         self.forward = vectorise_by_rows(make_forward(self.trial, self.module), ROWS_AT_ONCE, self._together)
         self._scores: dict[tuple[int, ...], Callable[..., Stacked]] = {}
         self._inspections: dict[tuple[int, ...], Callable[..., Stacked]] = {}

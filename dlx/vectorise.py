@@ -5,18 +5,21 @@ once. A function of one member's trees is vectorised by ``torch.func.vmap`` and 
 operations, because replaying that costs a fraction of what ``vmap`` and ``grad`` cost anew at every step.
 """
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from dlx.replay import CONSTANT, INPUT, STATE, Plan, Replay
+from dlx.rewrite import record, simplify, without_zeros
 
 LEAF = tree_flatten(torch.empty(0))[1]  # the structure of a single tensor
 AHEAD = 1 << 20  # indices that are drawn ahead, over all members
@@ -112,6 +115,57 @@ def vectorise(function: Callable[..., Any]) -> Callable[..., Stacked]:
     return together
 
 
+@dataclass(frozen=True)
+class Running(Stacked):
+    """A state that its next step overwrites."""
+
+    replay: Replay
+    constants: tuple[Stacked, ...]
+
+
+def vectorise_step(function: Callable[..., Any]) -> Callable[..., Stacked]:
+    """As ``vectorise``, for (state, input, constants…) → next state, called again and again with what it gave.
+
+    A state that it gave is overwritten when it is called with it; the first one is left alone. Constants are trees that
+    are the same objects from call to call, and whose numbers stay.
+    """
+    recordings: dict[tuple[Form, ...], tuple[GraphModule, Form]] = {}
+    plans: dict[tuple[tuple[Form, ...], tuple[bool, ...]], Plan] = {}
+
+    @torch.no_grad()
+    def begin(state: Stacked, inputs: Stacked, *constants: Stacked) -> Stacked:
+        arguments = (state, inputs, *constants)
+        forms = tuple(argument.form for argument in arguments)
+        leaves = [leaf for argument in arguments for leaf in argument.leaves]
+        if forms not in recordings:
+            recordings[forms] = _record(function, forms, leaves)
+        recording, result = recordings[forms]
+        if result != state.form:
+            return Stacked(tuple(recording(*leaves)), result)
+        kinds = [STATE] * len(state.leaves) + [INPUT] * len(inputs.leaves)
+        kinds += [CONSTANT] * (len(leaves) - len(kinds))
+        zero = tuple(kind == CONSTANT and _is_zero(leaf) for kind, leaf in zip(kinds, leaves, strict=True))
+        if (forms, zero) not in plans:
+            plans[forms, zero] = Plan(without_zeros(recording, zero), kinds)
+        fixed = leaves[len(state.leaves) + len(inputs.leaves) :]
+        replay = Replay(plans[forms, zero], state.leaves, inputs.leaves, fixed)
+        return Running(tuple(replay.state), result, replay, constants)
+
+    @torch.no_grad()
+    def step(state: Stacked, inputs: Stacked, *constants: Stacked) -> Stacked:
+        if isinstance(state, Running) and all(a is b for a, b in zip(state.constants, constants, strict=True)):
+            state.replay.step(inputs.leaves)
+            return state
+        return begin(state, inputs, *constants)
+
+    return step
+
+
+def _is_zero(leaf: Tensor) -> bool:
+    """Whether one number of each member is zero for all of them."""
+    return leaf.ndim == 1 and leaf.is_floating_point() and not leaf.any()
+
+
 def one_by_one(function: Callable[..., Any]) -> Callable[..., Stacked]:
     """As ``vectorise``, for a function that cannot be vectorised: one member after the other."""
 
@@ -164,32 +218,29 @@ def _record(function: Callable[..., Any], forms: Sequence[Form], leaves: list[Te
         return tuple(result)
 
     axes = tuple(axis for form in forms for axis in form.axes)
+    vmap, functional = partial(torch.func.vmap, in_dims=axes), torch.func.functionalize
     try:
-        recording = make_fx(torch.func.vmap(flat, in_dims=axes))(*leaves)
+        with _no_slow_loop():
+            recording = record([vmap(flat), vmap(functional(flat)), functional(vmap(flat))], leaves)
     except torch.OutOfMemoryError:
         raise
     except Exception as e:
         raise NotVectorisable(str(e)) from e
-    _simplify(recording)
+    simplify(recording)
     results = recording(*leaves)
     return recording, stacked(results, [0] * len(results), structure[0]).form
 
 
-RESHAPES = {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default, torch.ops.aten.expand.default}
-
-
-def _simplify(recording: GraphModule) -> None:
-    """Take out what changes nothing: reshapes to the same shape, products with 1, results that nobody uses."""
-    for node in recording.graph.nodes:
-        source = node.args[0] if node.args else None
-        if not isinstance(source, Node) or "tensor_meta" not in source.meta:
-            continue
-        reshaped = node.target in RESHAPES and node.meta["tensor_meta"].shape == source.meta["tensor_meta"].shape
-        times_one = node.target == torch.ops.aten.mul.Scalar and node.args[1] == 1
-        if reshaped or times_one:
-            node.replace_all_uses_with(source)
-    recording.graph.eliminate_dead_code()
-    recording.recompile()
+@contextlib.contextmanager
+def _no_slow_loop() -> Iterator[None]:
+    """An error where ``vmap`` would otherwise go through the members in a loop, operation by operation."""
+    functorch: Any = torch._C._functorch
+    before = functorch._is_vmap_fallback_enabled()
+    functorch._set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        functorch._set_vmap_fallback_enabled(before)
 
 
 def entry(together: Stacked, name: str) -> Stacked | None:

@@ -20,7 +20,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "products nodes compile space overrides tuning pruning",
     "checkpoint snapshot context records pack device worker",
     "losses data models optim metrics",
-    "training member loop programs vectorise best",
+    "training member loop programs vectorise replay rewrite pbt best",
     "study",
     "home parts store lease provenance",
     "tracking",
@@ -32,7 +32,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 FACADES = {"dlx", "dlx.study"}  # whose functions call upwards: ``study.run()``
-TORCH_INSIDE = {"dlx.vectorise"} | {f"dlx.models.{name}" for name in (
+TORCH_INSIDE = {"dlx.vectorise", "dlx.replay", "dlx.rewrite"} | {f"dlx.models.{name}" for name in (
     "attention", "batchnorm", "blocks", "dropout", "encoder", "kernels", "layers", "recurrence", "stateless",
 )}  # a module that is itself imported inside functions only
 SHELVES = ("losses", "data", "models", "optim", "metrics")

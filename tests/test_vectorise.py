@@ -89,6 +89,28 @@ def test_what_vmap_refuses_is_said():
         vectorise(lambda x: x if x.sum() > 0 else -x)(stack([torch.ones(2)], "cpu", F64, share=False))
 
 
+def test_members_never_go_through_a_silent_loop():
+    with pytest.raises(NotVectorisable, match="histc"):
+        vectorise(lambda x: torch.histc(x, 3, 0, 1))(stack([torch.ones(2)] * 2, "cpu", F64, share=False))
+    with pytest.warns(UserWarning, match="performance drop"):  # elsewhere PyTorch goes on as ever
+        torch.func.vmap(lambda x: torch.histc(x, 3, 0, 1))(torch.ones(2, 2))
+
+
+def sets(x):
+    y = x.clone()
+    y[1] = x[0]
+    return y
+
+
+@pytest.mark.parametrize("function", [
+    lambda x: x.clone().clamp_(min=0), lambda x: torch.zeros(3, dtype=F64).add_(x), sets,
+    torch.func.grad(lambda x: (x * 2).relu_().sum())])
+def test_what_is_done_in_place_to_new_tensors(function):
+    members = list(torch.randn(4, 3, dtype=F64))
+    results = unstack(vectorise(function)(stack(members, "cpu", F64)), 4)
+    assert all(torch.equal(result, function(x)) for x, result in zip(members, results, strict=True))
+
+
 class Counting:
     def __init__(self, start, batch):
         self.next, self.batch, self.always = start, batch, None
