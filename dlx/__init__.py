@@ -13,6 +13,7 @@ if typing.TYPE_CHECKING:
     from dlx.loading import load
     from dlx.markers import choice, derived, grid, loguniform, randint, uniform
     from dlx.pack import Resources
+    from dlx.pbt import PBT, Range
     from dlx.pruning import Halving, Median
     from dlx.results import Results
     from dlx.study import Study
@@ -27,6 +28,7 @@ _HOMES = {
     "loading": ("load",),
     "markers": ("choice", "derived", "grid", "loguniform", "randint", "uniform"),
     "pack": ("Resources",),
+    "pbt": ("PBT", "Range"),
     "pruning": ("Halving", "Median"),
     "results": ("Results",),
     "study": ("Study",),

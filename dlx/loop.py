@@ -144,9 +144,10 @@ class Loop:
     def measure(self, which: tuple[int, ...]) -> None:
         """Measure these metrics, by their place in ``trial.metrics``, without waiting for the device."""
         score, inspect = self.programs.score(which), self.programs.inspect(which)
+        watch = self.trial.watch if self.done < self.trial.steps else None
         scores = {
             name: score(self.programs.forward(self.now, split, self.rows[name]), split)
-            for name, split in self.splits.items()
+            for name, split in self.splits.items() if watch is None or name in watch
         }
         if inspect is not None:
             scores[""] = inspect(self.now, self.splits["train"])

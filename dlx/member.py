@@ -7,6 +7,7 @@ from typing import Any
 
 from dlx import shelf
 from dlx.data import Split
+from dlx.errors import DeclarationError
 
 if typing.TYPE_CHECKING:
     import torch
@@ -50,6 +51,8 @@ def begin(trial: "Training", ctx: "Context") -> Member:
     import torch
 
     splits = dict(trial.data.load(ctx))
+    if unknown := set(trial.watch or ()) - set(splits):
+        raise DeclarationError(f"watch has {sorted(unknown)[0]!r}; the data has the splits {', '.join(splits)}.")
     module = initial(trial, ctx)
     params = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
     frozen = {name: p.detach() for name, p in module.named_parameters() if not p.requires_grad}

@@ -58,12 +58,13 @@ class Packer:
         """Take note of how the pack of a job ran, of so many members."""
         if (shape := self.shape(job)) is None:
             return
-        self._seconds[shape] = records.trials.column("seconds")[0].as_py()
+        seconds = self._seconds[shape] = records.trials.column("seconds")[0].as_py()
         together = max(records.trials.column("members").to_pylist())
         if together < members:  # they did not run together, as when memory ran out
             self.sizes.too_large(shape, members)
         else:
-            self.sizes.learn(shape, members, records.pace)
+            units = self._groups.get(self.study.resources_of(job.trial), {}).get(shape, ())
+            self.sizes.learn(shape, members, records.pace, seconds * sum(map(len, units)))
 
     def lost(self, job: Job, members: int) -> None:
         """The pack of a job took its worker down more than once."""

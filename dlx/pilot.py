@@ -8,6 +8,7 @@ from dlx.records import Pace
 FIRST = 64  # trials in a pack of which nothing is known yet
 MOST = 4_096
 GAIN = 1.1  # how much faster twice the size must be, to be worth it
+RECORDING = 5.0  # seconds that the first packs of another size cost, over all workers
 FULL = 0.8  # share of a worker's memory that a pack may take
 
 
@@ -31,19 +32,23 @@ class Sizes:
     def __getitem__(self, shape: Hashable) -> int:
         return self.fixed or self._known.setdefault(shape, _Known()).size
 
-    def learn(self, shape: Hashable, members: int, pace: Pace | None) -> None:
-        """A pack of so many members ran at this pace; what is no full pack teaches nothing."""
+    def learn(self, shape: Hashable, members: int, pace: Pace | None, left: float) -> None:
+        """A pack of so many members ran at this pace; what is no full pack teaches nothing.
+
+        left: seconds of work of this shape that wait; a larger size is tried when it may save more than it costs.
+        """
         known = self._known.setdefault(shape, _Known())
         if pace is None or known.settled or members < known.size:
             return
-        if pace.rate < GAIN * known.rate:
+        if members > known.best and pace.rate < GAIN * known.rate:
             known.size, known.settled = known.best, True
             return
-        known.best, known.rate = members, pace.rate
-        if 2 * pace.memory <= FULL and 2 * members <= MOST:
-            known.size = 2 * members
-        else:
+        known.rate = pace.rate if members > known.best else max(pace.rate, known.rate)
+        known.best = members
+        if 2 * pace.memory > FULL or 2 * members > MOST:
             known.settled = True
+        elif left * (1 - 1 / GAIN) > RECORDING:
+            known.size = 2 * members
 
     def too_large(self, shape: Hashable, members: int) -> None:
         """A pack of so many members ran out of memory, or took its worker down."""

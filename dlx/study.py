@@ -116,6 +116,13 @@ class Study:
             if not isinstance(self.objective, Objective):
                 raise DeclarationError(f"objective is {self.objective!r}; write dlx.minimize('val/loss').")
             self.objective.check()
+            watch = self.template.watch if isinstance(self.template, Training) else None
+            split = self.objective.metric.partition("/")[0]
+            if self.search is not None and self.search.prune is not None and watch is not None and split not in watch:
+                raise DeclarationError(
+                    f"search.prune judges by {self.objective.metric}, which is not measured on the way; "
+                    f"add {split!r} to template.watch."
+                )
         if not (tuned := self.space.tuned):
             return
         missing = [n for n in ("objective", "search") if getattr(self, n) is None]

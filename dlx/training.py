@@ -29,6 +29,7 @@ class Training(Trial):
 
     steps: updates; batch_size: samples in each, from one permutation of the split after another, None: all of them;
     metrics: what is measured; measure: when, or at how many steps, spaced evenly in log(step), the last among them;
+    watch: the splits that are measured on the way, None: all; at the end all are;
     dtype: of parameters and inputs, whatever it is the initial parameters are the same numbers;
     parent: a trial whose final parameters are the initial ones; schedule: of the learning rate; augment: random changes
     of training inputs, one after the other.
@@ -44,6 +45,7 @@ class Training(Trial):
     parent: Trial | None = field(None, absent=None)
     metrics: tuple[Metric, ...] = field((metrics.loss(), metrics.error()), keyed=False)
     measure: int | When = field(20, keyed=False)
+    watch: tuple[str, ...] | None = field(None, keyed=False)
     schedule: Schedule = field(Constant(), absent=Constant())
     augment: tuple[Augmentation, ...] = field((), absent=())
 
@@ -59,6 +61,8 @@ class Training(Trial):
             )
         if isinstance(self.measure, int) and self.measure < 1:
             raise DeclarationError(f"measure is {self.measure}; give at least 1 step to measure at.")
+        if self.watch is not None and not self.watch:
+            raise DeclarationError("watch is empty; name splits to measure on the way, say ('val',), or leave it out.")
         if not self.metrics:
             raise DeclarationError("metrics is empty; name at least one, such as metrics.error().")
         for i, metric in enumerate(self.metrics):
@@ -71,7 +75,7 @@ class Training(Trial):
     def shape(self) -> Hashable:
         """All values but the parent's, and those that parts declare as varying."""
         parts = (self.data, self.model, self.optimizer, self.schedule, self.augment)
-        whole = (self.steps, self.batch_size, self.loss, self.dtype, tuple(self.metrics), self.measure)
+        whole = (self.steps, self.batch_size, self.loss, self.dtype, tuple(self.metrics), self.measure, self.watch)
         return type(self), shelf.shape(parts), whole, self.parent is None
 
     def run(self, ctx: "Context") -> Mapping[str, float]:

@@ -131,7 +131,7 @@ def test_packs_grow_while_that_is_faster_and_shrink_when_memory_runs_out(tmp_pat
     packing = packer(tmp_path, shaped("a", seeds=100))
     first = packing.take(1, 0, 10**6)
     assert len(first) == 64
-    packing.learn(first[0], 64, ran(1.0, 64, Pace(1_000.0, 0.1)))
+    packing.learn(first[0], 64, ran(1.0, 64, Pace(1_000.0, 0.1)))  # and 936 s of work wait
     second = packing.take(1, 0, 10**6)
     assert len(second) == 128
     packing.learn(second[0], 128, ran(1.0, 64))  # half of it at a time

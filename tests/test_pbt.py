@@ -95,8 +95,7 @@ def test_a_population_equals_a_plain_loop(seed, changes):
     trial, ctx = population(**changes), Context(seed)
     final = trial.run(ctx)
     expected = plain_population(trial, seed)
-    names = ("val/loss", "population/optimizer.lr", "population/optimizer.momentum")
-    for i, name in enumerate(names):
+    for i, name in enumerate(names := ("val/loss", "population/optimizer.lr", "population/optimizer.momentum")):
         steps, logged = ctx.history[name]
         assert logged == pytest.approx([expected[step][i] for step in steps], rel=0, abs=1e-10)
     assert {*range(trial.every, 60, trial.every), 60} <= set(steps)
@@ -113,7 +112,7 @@ OPTIMIZERS = {
 }
 
 
-@settings(max_examples=12, derandomize=True, deadline=None)
+@settings(max_examples=8, derandomize=True, deadline=None)
 @given(st.sampled_from(sorted(OPTIMIZERS)), st.lists(st.floats(-1, 1) | st.just(math.inf), min_size=9, max_size=9),
        st.sampled_from([0.12, 0.3, 0.5]), st.integers(0, 99))
 def test_the_worst_become_the_best_and_nobody_else_changes(path, scores, quantile, seed):
@@ -142,7 +141,7 @@ def test_the_worst_become_the_best_and_nobody_else_changes(path, scores, quantil
     crowd.loop.advance(5)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_it_lowers_the_learning_rate_and_so_beats_the_best_constant_one(seed):
     noisy = data.TeacherStudent(n=4_000, noise=1.0, validation=0.5, test_samples=2_000)  # less validation is overfitted
     base = dlx.Training(noisy, models.Linear(), optim.SGD(0.1), steps=1_500, batch_size=2, loss=losses.MSE(),
@@ -158,8 +157,7 @@ def test_it_lowers_the_learning_rate_and_so_beats_the_best_constant_one(seed):
 
 
 def test_what_diverges_goes_on_from_what_does_not():
-    trial = population(ranges={"optimizer.lr": Range(1e-2, 1e6)}, members=16, every=3)
-    crowd = Population(trial, Context(3))
+    crowd = Population(population(ranges={"optimizer.lr": Range(1e-2, 1e6)}, members=16, every=3), Context(3))
     assert math.isfinite(crowd.train()["val/loss"]) and max(crowd.hyper["optimizer.lr"]) < 1e6
 
 
@@ -167,8 +165,7 @@ def test_the_largest_value_is_best_when_maximised():
     accurate = (metrics.accuracy(), metrics.error())
     up = population({"metrics": accurate}, objective="val/accuracy", direction="maximize")
     down = population({"metrics": accurate}, objective="val/error")
-    results = [trial.run(Context(5)) for trial in (up, down)]
-    assert results[0] == pytest.approx(results[1], rel=0, abs=1e-10)
+    assert up.run(Context(5)) == pytest.approx(down.run(Context(5)), rel=0, abs=1e-10)
 
 
 # ---------------------------------------------------------------- interruptions
@@ -178,7 +175,7 @@ def packed(trial, folder):
     return Pack((Member("p", trial, 4, keep=True),), Resources(), folder, checkpoint_every=1e-9)
 
 
-@pytest.mark.parametrize("at", [7, 28, 60])
+@pytest.mark.parametrize("at", [28, 60])
 def test_a_population_that_is_killed_half_way_ends_with_the_same_numbers(tmp_path, at):
     noisy = {"augment": (Jitter(0.3),), "model": models.MLP(5, 2, norm="batch", dropout=0.2)}
     trial, folder = population(noisy), (tmp_path / "cut").as_uri()
@@ -241,8 +238,7 @@ def test_a_population_begins_where_its_parent_ended_and_hands_its_best_on(tmp_pa
 
 
 def test_a_model_that_cannot_be_vectorised_trains_one_by_one():
-    trial = population({"model": models.Module(Sorted)}, members=4, every=20)
-    final = trial.run(ctx := Context(0))
+    final = population({"model": models.Module(Sorted)}, members=4, every=20).run(ctx := Context(0))
     assert "one member after the other" in ctx.notes[0] and math.isfinite(final["val/loss"])
 
 

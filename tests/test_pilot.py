@@ -1,5 +1,7 @@
 """How large packs become, by what they taught."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ def grown(rate, memory=lambda n: 0.0):
     """The size on which packs settle whose pace is this function of it."""
     sizes = Sizes(None)
     for _ in range(20):
-        sizes.learn("a", n := sizes["a"], Pace(rate(n), memory(n)))
+        sizes.learn("a", n := sizes["a"], Pace(rate(n), memory(n)), math.inf)
     assert sizes["a"] == n and sizes["b"] == FIRST
     return n
 
@@ -31,25 +33,36 @@ def test_memory_is_a_bound():
     assert grown(lambda n: 1.0 * n, lambda n: 0.9) == FIRST
 
 
-@given(st.lists(st.tuples(st.integers(1, MOST), st.none() | st.floats(0.1, 1e9), st.floats(0, 1), st.booleans())))
+@given(st.lists(st.tuples(
+    st.integers(1, MOST), st.none() | st.floats(0.1, 1e9), st.floats(0, 1), st.booleans(), st.floats(0, 1e9),
+)))
 def test_sizes_stay_in_their_bounds_and_what_the_user_gave_stays(events):
     free, fixed = Sizes(None), Sizes(48)
-    for members, rate, memory, too_large in events:
+    for members, rate, memory, too_large, left in events:
         for sizes in (free, fixed):
             if too_large:
                 sizes.too_large("a", members)
             else:
-                sizes.learn("a", members, None if rate is None else Pace(rate, memory))
+                sizes.learn("a", members, None if rate is None else Pace(rate, memory), left)
         assert 1 <= free["a"] <= MOST and fixed["a"] == 48
 
 
 def test_what_is_no_full_pack_teaches_nothing():
     sizes = Sizes(None)
-    sizes.learn("a", FIRST - 1, Pace(1e9))
-    sizes.learn("a", FIRST, None)
+    sizes.learn("a", FIRST - 1, Pace(1e9), math.inf)
+    sizes.learn("a", FIRST, None, math.inf)
     assert sizes["a"] == FIRST
-    sizes.learn("a", FIRST, Pace(1.0))
-    sizes.learn("a", FIRST, Pace(1e-9))  # of another worker, begun before
+    sizes.learn("a", FIRST, Pace(1.0), math.inf)
+    sizes.learn("a", FIRST, Pace(1e-9), math.inf)  # of another worker, begun before
+    assert sizes["a"] == 2 * FIRST
+
+
+def test_a_larger_size_is_tried_only_where_enough_work_is_left():
+    sizes = Sizes(None)
+    for left in (0.0, 10.0, 50.0):
+        sizes.learn("a", FIRST, Pace(100.0), left)
+        assert sizes["a"] == FIRST
+    sizes.learn("a", FIRST, Pace(100.0), 60.0)
     assert sizes["a"] == 2 * FIRST
 
 

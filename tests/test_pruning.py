@@ -182,6 +182,7 @@ class Plain(dlx.Trial):
     ({"search": dlx.TPE(trials=8, prune="halving")}, "search.prune is 'halving'; give a rule"),
     ({"search": dlx.TPE(trials=9, parallel=4, prune=dlx.Median())}, "trials=9.*parallel=4"),
     ({"search": dlx.TPE(trials=9, parallel=1, prune=dlx.Median())}, "parallel=1"),
+    ({"template": training(optimizer=optim.SGD(dlx.uniform(0.0, 1.0)), watch=("train",))}, "'val' to template.watch"),
     ({"template": Plain(dlx.uniform(0.0, 1.0))}, "scheduler="),
 ])
 def test_bad_input(changes, message):

@@ -235,7 +235,7 @@ def test_shape_agrees_for_what_may_vary_and_only_for_that():
     changes = {
         "data": data.MNIST1D(n=2_000), "model": models.MLP(6, 1), "optimizer": optim.AdamW(lr=0.1), "steps": 31,
         "batch_size": 8, "loss": losses.MSE(), "dtype": "float32", "parent": training(),
-        "metrics": (metrics.error(),), "measure": 5, "schedule": Halves(), "augment": (Jitter(0.1),),
+        "metrics": (metrics.error(),), "measure": 5, "watch": ("val",), "schedule": Halves(), "augment": (Jitter(0.1),),
     }
     assert set(changes) == {f.name for f in dataclasses.fields(Training)}
     for name, value in changes.items():
@@ -296,6 +296,15 @@ def test_history_has_every_metric_of_every_split():
     assert set(result) == {"train/loss", "train/accuracy", "val/loss", "val/accuracy"} == set(ctx.history)
     for name, (steps, values) in ctx.history.items():
         assert steps == [1, 5, 30] and values[-1] == result[name]
+
+
+def test_on_the_way_only_the_splits_that_are_watched_are_measured():
+    plain, watched = Context(0), Context(0)
+    assert training(watch=("val",)).run(watched) == training().run(plain)
+    last = plain.history["train/loss"][0][-1]
+    assert watched.history["val/loss"] == plain.history["val/loss"] and watched.history["train/loss"][0] == [last]
+    with pytest.raises(DeclarationError, match="watch has 'tset'; the data has the splits train, val"):
+        training(watch=("tset",)).run(Context(0))
 
 
 def test_measuring_changes_nothing():

@@ -26,6 +26,8 @@ from dlx.tracking.weights import Weights
 
 SQLITE = "sqlite:///"
 LONGEST_QUEUE = 2_000  # trials that wait in memory; of those beyond only the keys, they are read from the store again
+FLOOD = 300  # waiting trials beyond which MLflow, while packs run, leaves the processor to them most of the time
+REST = 4.0  # times what sending took
 STANDSTILL = 8.0  # seconds without an answer of a server, after which a run ends without it
 TRIES = 4  # failures in a row, after which a run that wants to end does
 LONGEST_PAUSE = 30.0  # seconds between two tries while the run goes on
@@ -128,8 +130,11 @@ class Tracking:
         if self._behind:
             self._catch_up()
         elif self._rows:
+            began = time.monotonic()
             self._mirror.send(self._rows[0])
             self._rows.popleft()
+            if self._waiting > FLOOD:
+                self._closed.wait(REST * (time.monotonic() - began))
         elif self._refile:
             self._mirror.refile(self._refile[0])
             self._refile.popleft()
@@ -145,6 +150,11 @@ class Tracking:
         else:
             self._wake.wait()
             self._wake.clear()
+
+    @property
+    def _waiting(self) -> int:
+        """How many trials wait for MLflow."""
+        return len(self._rows) + len(self._backlog) + self._queued
 
     def _catch_up(self) -> None:
         self._behind = False
@@ -211,7 +221,7 @@ class Tracking:
         if self._done:
             key, why = next(iter(self._refused.items()))
             return f"{where} refuses {len(self._refused)} of the trials, {key} first ({why}); the store has them."
-        lacking = len(self._rows) + len(self._backlog) + self._queued + len(self._refused)
+        lacking = self._waiting + len(self._refused)
         what = f"{lacking} trial{'s' * (lacking > 1)}" if lacking else "the latest cells and the summary"
         if self._behind:
             what = "trials"

@@ -38,7 +38,7 @@ def train(
         now, epoch = epoch[:, :batch], epoch[:, batch:]
         update(params, velocity, gradients(layers, table[now], targets["train"].gather(1, now)), rates)
         if step in measured:
-            for name in rows:
+            for name in rows if step == steps else ("val",):
                 measure(logged, name, layers, table[rows[name]], targets[name].gather(1, rows[name]))
     return {name: torch.stack(values) for name, values in logged.items()}
 
