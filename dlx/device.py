@@ -1,4 +1,4 @@
-"""What a worker has: how much of its memory a pack has taken."""
+"""What a worker has: how much of its memory a pack has taken, and whether it is done."""
 
 import os
 import sys
@@ -19,6 +19,14 @@ def memory_share(resources: Resources, device: str) -> float:
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     entitled = resources.memory or whole * resources.cpus / (os.cpu_count() or 1)
     return _peak() / entitled if entitled else 1.0
+
+
+def finish(device: str) -> None:
+    """Wait until the device has done what it was given."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
 
 
 def _peak() -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from dlx.best import Best, Kept
+from dlx.device import finish
 from dlx.member import Member
 from dlx.metrics import LogSpaced, only
 from dlx.optim import evaluated
@@ -54,7 +55,7 @@ class Loop:
 
     def advance(self, until: int) -> None:
         """Train up to a step."""
-        from dlx.vectorise import batches, finish
+        from dlx.vectorise import batches
 
         step, train = self.programs.step, self.splits["train"]
         steps, began = until - self.done, time.perf_counter()

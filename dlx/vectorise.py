@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils.weak import WeakIdKeyDictionary
 
 from dlx.replay import CONSTANT, INPUT, STATE, Plan, Replay
 from dlx.rewrite import record, simplify, without_zeros
 
 LEAF = tree_flatten(torch.empty(0))[1]  # the structure of a single tensor
 AHEAD = 1 << 20  # indices that are drawn ahead, over all members
+_copies: Any = WeakIdKeyDictionary()  # shared tensor → (device, dtype) → its copy there
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +73,23 @@ def stack(trees: Sequence[Any], device: str, dtype: torch.dtype, share: bool = T
     axes: list[int | None] = []
     for column in zip(*(leaves for leaves, _ in flat), strict=True):
         shared = share and isinstance(column[0], Tensor) and all(leaf is column[0] for leaf in column)
-        leaf = column[0] if shared else torch.stack([torch.as_tensor(v, dtype=_wanted(v, dtype)) for v in column])
-        leaves.append(leaf.to(device=device, dtype=_wanted(leaf, dtype)))
+        wanted = _wanted(column[0], dtype)
+        leaves.append(_placed(column[0], device, wanted) if shared else
+                      torch.stack([torch.as_tensor(v, dtype=wanted) for v in column]).to(device))
         axes.append(None if shared else 0)
     return stacked(leaves, axes, flat[0][1])
 
 
+def _placed(leaf: Tensor, device: str, dtype: torch.dtype) -> Tensor:
+    """A shared tensor on a device and in a dtype: moved there once, for all splits and packs, while it lives."""
+    copies = _copies.setdefault(leaf, {})
+    if (device, dtype) not in copies and (moved := leaf.to(device=device, dtype=dtype)) is not leaf:
+        copies[device, dtype] = moved
+    return copies.get((device, dtype), leaf)
+
+
 def _wanted(leaf: Any, dtype: torch.dtype) -> torch.dtype:
-    if isinstance(leaf, Tensor) and not leaf.is_floating_point():
-        return leaf.dtype
-    return dtype
+    return leaf.dtype if isinstance(leaf, Tensor) and not leaf.is_floating_point() else dtype
 
 
 def unstack(together: Stacked, members: int) -> list[Any]:
@@ -264,12 +273,6 @@ def restored(together: Stacked, leaves: Sequence[Tensor]) -> Stacked | None:
         return None
     moved = [new.to(device=old.device, dtype=old.dtype) for new, old in zip(leaves, together.leaves, strict=True)]
     return stacked(moved, together.form.axes, together.form.spec)
-
-
-def finish(device: str) -> None:
-    """Wait until the device has done what it was given."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
 
 
 def skip(orders: Sequence[Order], steps: int) -> None:

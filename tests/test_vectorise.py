@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -14,6 +17,18 @@ def test_stack_shares_what_is_the_same_object_and_unstack_undoes_it():
     for i, tree in enumerate(unstack(together, 3)):
         assert torch.equal(tree["a"], shared.double()) and torch.equal(tree["b"][0], own[i])
         assert tree["b"][1].item() == 0.5 * i
+
+
+def test_a_shared_table_is_moved_once_and_goes_with_its_source():
+    table = torch.arange(6)
+    as_it_is, moved = torch.arange(6.0, dtype=F64), torch.arange(6.0)
+    first, again = (stack([moved, moved], "cpu", F64).leaves[0] for _ in range(2))
+    assert first is again and first.dtype == F64
+    assert stack([as_it_is] * 2, "cpu", F64).leaves[0] is as_it_is and stack([table] * 2, "cpu", F64).leaves[0] is table
+    copy = weakref.ref(first)
+    del first, again, moved
+    gc.collect()
+    assert copy() is None
 
 
 def test_stack_without_sharing():
