@@ -16,6 +16,7 @@ if typing.TYPE_CHECKING:
     from dlx.data import Dimensions
 
 GIVEN = 2  # parameters that the data give: inputs and outputs
+SHAPE = "shape"  # a third one, for classes that take it
 TAKEN = ("build", "check", "public_name", "varies", "version")
 
 
@@ -23,10 +24,11 @@ def Module(cls: Any, /, **arguments: Any) -> Model:
     """A model of any ``torch.nn.Module``: ``Module(MyNet, dim=24)`` is built as ``MyNet(inputs, outputs, dim=24)``.
 
     inputs: numbers in one sample, or symbols for tokens; outputs: numbers to give for one. The class maps
-    (batch, *shape) to (batch, outputs). The arguments, with the defaults of those that are left out, are fields: they
-    enter the key, under ``Module(MyNet)``, and may be markers. ``version`` on the class enters too; ``varies`` names
-    arguments that change parameters and buffers alone, so that they may differ inside a pack. Raises DeclarationError
-    for arguments that the class does not take, or needs.
+    (batch, inputs) to (batch, outputs); pictures and series come flat, unless it takes ``shape`` as well: then it is
+    given that of one sample, such as (channels, height, width), and maps (batch, *shape). The arguments, with the
+    defaults of those that are left out, are fields: they enter the key, under ``Module(MyNet)``, and may be markers.
+    ``version`` on the class enters too; ``varies`` names arguments that change parameters and buffers alone, so that
+    they may differ inside a pack. Raises DeclarationError for arguments that the class does not take, or needs.
     """
     names = _parameters(cls)
     accepted = {p.name: p for p in names if p.kind is not p.VAR_KEYWORD}
@@ -47,7 +49,7 @@ def _parameters(cls: type) -> list[inspect.Parameter]:
     for p in names[GIVEN:]:
         if p.kind in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY) or p.name in TAKEN:
             raise DeclarationError(f"{cls.__name__} takes {p}; name each argument, and none of {', '.join(TAKEN)}.")
-    return names[GIVEN:]
+    return [p for p in names[GIVEN:] if p.name != SHAPE]
 
 
 @cache
@@ -61,7 +63,12 @@ def _declaration(cls: type, more: tuple[str, ...]) -> Any:
             fields.append((p.name, hint, dataclasses.field(kw_only=True, **default)))
 
     def build(self: Any, of: "Dimensions") -> "torch.nn.Module":
-        return cls(of.inputs, of.outputs, **_arguments(self))
+        if SHAPE in inspect.signature(cls).parameters:
+            return cls(of.inputs, of.outputs, shape=of.shape, **_arguments(self))
+        module = cls(of.inputs, of.outputs, **_arguments(self))
+        if len(of.shape) > 1:
+            module.register_forward_pre_hook(_flat)
+        return module
 
     def reduce(self: Any) -> Any:
         return _again, (cls, _arguments(self))
@@ -76,6 +83,11 @@ def _declaration(cls: type, more: tuple[str, ...]) -> Any:
         raise DeclarationError(f"{cls.__name__} has a default that can change ({e}); make it a tuple.") from e
     made.__module__ = cls.__module__
     return made
+
+
+def _flat(module: Any, inputs: "tuple[torch.Tensor]") -> "torch.Tensor":
+    """Samples (batch, *shape) as (batch, inputs)."""
+    return inputs[0].flatten(1)
 
 
 def _arguments(declaration: Any) -> dict[str, Any]:

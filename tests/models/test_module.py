@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 import dlx
-from dlx import models, shelf
+from dlx import data, models, optim, shelf
 from dlx.canonical import values
 from dlx.coercion import coerce
+from dlx.context import Context
 from dlx.data import Dimensions
 from dlx.errors import DeclarationError
 from dlx.trial import public_name, setting_digest
@@ -44,6 +45,36 @@ def test_the_class_is_called_with_what_the_data_have_and_the_arguments():
     net = models.Module(Net, dim=4, act="tanh").build(OF)
     assert net.given == (4, 0.5, "tanh")
     assert net(torch.zeros(2, 6)).shape == (2, 3)
+
+
+class Shaped(nn.Module):
+    """A net that reads pictures as they are."""
+
+    def __init__(self, inputs, outputs, shape, width: int = 2):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(shape[0], width, 3), nn.Linear(width, outputs)
+
+    def forward(self, x):
+        return self.out(self.conv(x).mean((2, 3)))
+
+
+def test_pictures_come_flat_unless_the_class_takes_their_shape():
+    picture = Dimensions(48, 3, (3, 4, 4))
+    assert models.Module(Net, dim=4).build(picture)(torch.zeros(2, 3, 4, 4)).shape == (2, 3)
+    shaped = models.Module(Shaped, width=5)
+    assert values(shaped, "model") == {"model": "Module(Shaped)", "model.width": 5}
+    assert shaped.build(picture)(torch.zeros(2, 3, 4, 4)).shape == (2, 3)
+    state = models.Module(Net, dim=4).build(picture).state_dict()
+    assert set(state) == set(models.Module(Net, dim=4).build(OF).state_dict())
+    trials = [training_on_pictures(models.Module(Net, dim=4, rate=rate)) for rate in (0.0, 0.5)]
+    contexts = [Context(seed) for seed in (0, 1)]
+    for trial, seed, result in zip(trials, (0, 1), type(trials[0]).run_pack(trials, contexts), strict=True):
+        assert trial.run(Context(seed)) == pytest.approx(result, rel=0, abs=1e-10)
+    assert not contexts[0].notes
+
+
+def training_on_pictures(model):
+    return dlx.Training(data.Digits(), model, optim.SGD(0.1), steps=20, batch_size=16, dtype="float64", measure=2)
 
 
 def test_arguments_and_defaults_are_fields_and_enter_the_key():
