@@ -146,7 +146,7 @@ class Loop:
         """Measure these metrics, by their place in ``trial.metrics``, without waiting for the device."""
         score, inspect = self.programs.score(which), self.programs.inspect(which)
         watch = self.trial.watch if self.done < self.trial.steps else None
-        scores = {
+        scores = {} if score is None else {
             name: score(self.programs.forward(self.now, split, self.rows[name]), split)
             for name, split in self.splits.items() if watch is None or name in watch
         }

@@ -187,8 +187,11 @@ class Programs:
         self.first = self._together(make_first(self.trial, self.module))
         self._better: dict[int, Callable[..., Stacked]] = {}
 
-    def score(self, which: tuple[int, ...]) -> "Callable[..., Stacked]":
-        """The metrics of outputs among these, by their place in ``trial.metrics``."""
+    def score(self, which: tuple[int, ...]) -> "Callable[..., Stacked] | None":
+        """The metrics of outputs among these, by their place in ``trial.metrics``, None where there are none."""
+        which = tuple(i for i in which if isinstance(bare(self.trial.metrics[i]), OutputMetric))
+        if not which:
+            return None
         if which not in self._scores:
             self._scores[which] = self._together(make_score(self.trial, which))
         return self._scores[which]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dlx.optim.base import Gradient, State, Tensors, check_not_negative, check_shares
+from dlx.optim.base import Gradient, State, Tensors, averages, check_not_negative, check_shares
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def adaptive(grads: Tensors, state: State, hyper: Mapping[str, Any]) -> tuple[Te
     (beta1, beta2), eps = hyper["betas"], hyper["eps"]
     step = state["step"] + 1
     correction1, correction2 = 1 - beta1**step, (1 - beta2**step).sqrt()
-    first = {k: beta1 * state["first"][k] + (1 - beta1) * g for k, g in grads.items()}
+    first = averages(state["first"], grads, beta1)
     second = {k: beta2 * state["second"][k] + (1 - beta2) * g * g for k, g in grads.items()}
     directions = {k: first[k] / (correction1 * (second[k].sqrt() / correction2 + eps)) for k in grads}
     return directions, {"step": step, "first": first, "second": second}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dlx.errors import DeclarationError
-from dlx.optim.base import Gradient, State, Tensors, Wrapper, check_shares
+from dlx.optim.base import Gradient, State, Tensors, Wrapper, averages, check_shares
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,7 @@ class EMA(Wrapper):
     ) -> tuple[Tensors, State]:
         """One step."""
         stepped, inner = self.inner.update(gradient, state["inner"], params, hyper["inner"])
-        kept, old = hyper["decay"], state["average"]
-        average = {k: kept * old[k] + (1 - kept) * p for k, p in stepped.items()}
-        return stepped, {"inner": inner, "average": average}
+        return stepped, {"inner": inner, "average": averages(state["average"], stepped, hyper["decay"])}
 
     def evaluated(self, state: State, params: Tensors) -> Tensors:
         """The average."""

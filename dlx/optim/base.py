@@ -53,6 +53,11 @@ def evaluated(optimizer: Optimizer, state: State, params: Tensors) -> Tensors:
     return optimizer.evaluated(state, params) if isinstance(optimizer, Wrapper) else params
 
 
+def averages(old: Tensors, new: Tensors, kept: "torch.Tensor") -> Tensors:
+    """Exponential averages after one more value: βm + (1−β)g for each tensor; kept: β, 0-d."""
+    return {k: kept * old[k] + (1 - kept) * g for k, g in new.items()}
+
+
 def global_norm(tensors: Tensors) -> "torch.Tensor":
     """The ℓ₂ norm over all entries of all tensors, 0-d."""
     import torch

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dlx.optim.base import Gradient, State, Tensors, check_not_negative, check_shares
+from dlx.optim.base import Gradient, State, Tensors, averages, check_not_negative, check_shares
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,5 @@ class SignDescent:
         self, gradient: Gradient, state: State, params: Tensors, hyper: Mapping[str, Any]
     ) -> tuple[Tensors, State]:
         """One step."""
-        kept, old = hyper["momentum"], state["momentum"]
-        averages = {k: kept * old[k] + (1 - kept) * g for k, g in gradient(params).items()}
-        return {k: p - hyper["lr"] * averages[k].sign() for k, p in params.items()}, {"momentum": averages}
+        smooth = averages(state["momentum"], gradient(params), hyper["momentum"])
+        return {k: p - hyper["lr"] * smooth[k].sign() for k, p in params.items()}, {"momentum": smooth}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dlx.errors import DeclarationError
-from dlx.optim.base import Gradient, State, Tensors, check_not_negative, check_shares
+from dlx.optim.base import Gradient, State, Tensors, averages, check_not_negative, check_shares
 from dlx.optim.norms import Frobenius, MaxNorm, Norm, Spectral
 
 if typing.TYPE_CHECKING:
@@ -48,13 +48,12 @@ class SteepestDescent:
         self, gradient: Gradient, state: State, params: Tensors, hyper: Mapping[str, Any]
     ) -> tuple[Tensors, State]:
         """One step."""
-        kept, old = hyper["momentum"], state["momentum"]
-        averages = {k: kept * old[k] + (1 - kept) * g for k, g in gradient(params).items()}
-        directions = {k: self.direction(m) for k, m in averages.items()}
+        smooth = averages(state["momentum"], gradient(params), hyper["momentum"])
+        directions = {k: self.direction(m) for k, m in smooth.items()}
         step = hyper["lr"]
         if self.scaled:
-            step = step * sum((averages[k] * t).sum() for k, t in directions.items())
-        return {k: p - step * directions[k] for k, p in params.items()}, {"momentum": averages}
+            step = step * sum((smooth[k] * t).sum() for k, t in directions.items())
+        return {k: p - step * directions[k] for k, p in params.items()}, {"momentum": smooth}
 
     def direction(self, tensor: "torch.Tensor") -> "torch.Tensor":
         """The direction for one tensor, of its shape."""
