@@ -14,12 +14,16 @@ from dlx.errors import DeclarationError
 from dlx.markers import Grid, Marker
 
 S = TypeVar("S")
+HIDDEN = ("presets", "variant")  # fields of a study that no path reaches
 CALLS = ("grid", "uniform", "loguniform", "randint", "choice")
 
 
-def apply(study: S, changes: Mapping[str, Any]) -> S:
-    """The study with each path replaced; raises DeclarationError, with the nearest match, for an unknown path."""
-    current: Any = study
+def apply(study: S, changes: Mapping[str, Any], **named: Any) -> S:
+    """The study with each path replaced; raises DeclarationError, with the nearest match, for an unknown path.
+
+    It is checked once, with all of them in place; ``named``: fields that no path reaches.
+    """
+    current: Any = dict(_children(study, ""))
     for path, value in changes.items():
         known = dict(places(current))
         if path not in known:
@@ -31,7 +35,7 @@ def apply(study: S, changes: Mapping[str, Any]) -> S:
             current = _replace(current, "", lambda place, v, old=old, new=value: new if v is old else v)
         else:
             current = _replace(current, "", lambda place, v, path=path, new=value: new if place == path else v)
-    return typing.cast(S, current)
+    return typing.cast(S, dataclasses.replace(typing.cast(Any, study), **current, **named))
 
 
 def _unknown(path: str, known: Mapping[str, Any]) -> str:
@@ -55,7 +59,7 @@ def _children(value: Any, place: str) -> Iterator[tuple[str, Any]]:
     prefix = f"{place}." if place else ""
     if is_component(value) and not isinstance(value, Marker):
         for f in dataclasses.fields(value):
-            if place or f.name != "presets":
+            if place or f.name not in HIDDEN:
                 yield f"{prefix}{f.name}", getattr(value, f.name)
     elif isinstance(value, Grid):
         for label, option in zip(option_labels(value.options), value.options, strict=True):

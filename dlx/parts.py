@@ -43,7 +43,6 @@ def lost(table: str) -> str:
 # ---------------------------------------------------------------- files
 
 
-
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table with exactly the columns of a schema: unknown ones dropped, absent ones null."""
     columns = []
@@ -109,6 +108,12 @@ def read_index(home: Home, path: str) -> tuple[pa.Table, frozenset[str]]:
         if table["key"].null_count or table["status"].null_count:
             raise ValueError("a key or a status is missing")
         return table, frozenset(json.loads((file.schema_arrow.metadata or {}).get(REPLACES, b"[]")))
+
+
+def read(home: Home, path: str) -> pa.Table:
+    """A whole table, whatever its columns; raises Damaged."""
+    with _opened(home, path) as file:
+        return file.read()
 
 
 def read_rows(home: Home, path: str, schema: pa.Schema, keys: Collection[str] | None = None) -> Iterator[pa.Table]:

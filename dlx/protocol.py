@@ -9,7 +9,7 @@ from dlx.records import COMPLETED, FINAL, RECHECK, TUNE
 from dlx.search import RUNNING, Told, ask
 from dlx.space import Cell
 from dlx.study import Study
-from dlx.tuning import TUNING_SEEDS
+from dlx.tuning import FINALS_OF_A_SEARCH, TUNING_SEEDS
 
 SEEDS_OF_A_SEARCH = 1_000  # apart, so that the seeds of two searches of a cell differ
 
@@ -80,7 +80,7 @@ class Tuning:
             checks = self.search.recheck if top > 1 else 0
             yield from ((RECHECK, seed_of(self.repeat, n + 1)) for n in range(checks) for _ in range(top))
         if self.choice is None and not self.finished:
-            yield from ((FINAL, seed) for seed in self.study.seed_list)
+            yield from ((FINAL, seed) for seed in self._final_seeds())
 
     def _opened(self, wanted: list[Wanted]) -> list[Wanted]:
         self._open = len(wanted)
@@ -103,7 +103,7 @@ class Tuning:
             self.finished = True  # no ask of this search ended well: there is nothing to choose
             return []
         self.choice = min(self.scores, key=lambda i: (sum(self.scores[i]) / len(self.scores[i]), i))
-        return [self._wanted(FINAL, self.choice, seed) for seed in self.study.seed_list]
+        return [self._wanted(FINAL, self.choice, seed) for seed in self._final_seeds()]
 
     def _generation(self) -> list[Wanted]:
         """Asks made together; what an earlier run asked is not asked again."""
@@ -116,6 +116,9 @@ class Tuning:
                 params = ask(self.search, self.objective, self.name, self.repeat, i, self.told, self._define)
             self.told.append(Told(params, RUNNING))
         return [self._wanted(TUNE, i, seed_of(self.repeat)) for i in range(start, len(self.told))]
+
+    def _final_seeds(self) -> list[int]:
+        return [seed + FINALS_OF_A_SEARCH * self.repeat for seed in self.study.seed_list]
 
     def _define(self, suggest: Any) -> dict[str, Any]:
         return self.study.space.ask(self.cell, suggest)

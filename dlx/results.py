@@ -14,9 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dlx import exports, kept, wanted
-from dlx.errors import DeclarationError
-from dlx.records import COMPLETED, DIVERGED, FAILED, FINAL, PRUNED, TUNE
-from dlx.stats import Means, clustered, means
+from dlx.cells import floats, searches_without_choice, summarise
+from dlx.declaration import Declaration
+from dlx.errors import DeclarationError, DlxError
+from dlx.finals import Finals, finals
+from dlx.records import FAILED
+from dlx.register import Register
 from dlx.store import Store
 from dlx.study import Study
 from dlx.tuning import Objective
@@ -27,27 +30,29 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-COUNTED = ("n", DIVERGED, FAILED, PRUNED, "missing", "note")  # columns of ``cells()`` beside axes and metrics
-OWN = ("cell", "phase", "search", "ask", "seed", "key", "status", "seconds", "error")
-
+    from dlx.verdicts import Verdicts
 
 class Results:
     """What is stored of a study's wanted trials: rows, curves, and a mean with its interval for each cell."""
 
-    def __init__(self, study: Study, store: Store, grid: pa.Table, table: pa.Table, metrics: Mapping[str, str]) -> None:
-        self.study = study
+    def __init__(
+        self, declaration: Declaration, store: Store, grid: pa.Table, table: pa.Table, metrics: Mapping[str, str],
+        study: Study | None = None,
+    ) -> None:
+        self.declaration = declaration
         self.store = store
         self.table = table
-        self._grid = grid
+        self.grid = grid  # one row a cell: ``cell`` (its key), ``tuned``, ``finals`` (final trials wanted), axes
         self._metrics = metrics  # name of the metric → name of its column
+        self._study = study
+        self._finals: dict[str, Finals] = {}
 
     @classmethod
-    def of(cls, study: Study, home: str | None = None) -> "Results":
-        """The wanted rows of today's declaration; starts nothing and writes nothing."""
-        store = Store(study.name, home)
-        cells = list(study.space.cells)
-        grid = wanted.grid(study, cells, (*OWN, *COUNTED))
-        slots = wanted.slots(study, cells, grid, store.membership())
+    def of(cls, study: Study | Declaration, home: str | None = None) -> "Results":
+        """The wanted rows of a study, or of what a home keeps of its declaration; starts and writes nothing."""
+        wants = study if isinstance(study, Declaration) else Declaration.of(study)
+        store, grid = Store(wants.name, home), wants.grid
+        slots = wanted.slots(wants, store.membership())
         stored = store.trials(set(slots["key"].to_pylist())).combine_chunks()
         place = pc.index_in(slots["key"], value_set=stored["key"].combine_chunks())
         slots = slots.filter(pc.is_valid(place))
@@ -62,41 +67,35 @@ class Results:
         columns |= {names[metric]: column for metric, column in values.items()}
         columns |= {"seconds": rows["seconds"], "error": rows["error"]}
         columns |= wanted.param_columns(slots["params"])
-        return cls(study, store, grid, pa.table(columns), names)
+        return cls(wants, store, grid, pa.table(columns), names, study if isinstance(study, Study) else None)
+
+    @property
+    def study(self) -> Study:
+        """The study; raises DlxError where only its declaration is known, as in a home that was copied."""
+        if self._study is None:
+            raise DlxError(f"The file of the study {self.declaration.name} is not here; put it there and load it.")
+        return self._study
 
     # ------------------------------------------------------------ what there is
 
     @property
     def axes(self) -> list[str]:
         """Names of the axes' columns."""
-        return wanted.axis_names(self._grid)
+        return wanted.axis_names(self.grid)
 
     @property
     def metrics(self) -> list[str]:
         """Names of the metrics: the objective on the test split, the objective, others of the test split, the rest."""
-        objective = self.study.objective.metric if self.study.objective else ""
+        objective = self.declaration.objective.metric if self.declaration.objective else ""
         first = f"test/{objective.rpartition('/')[2]}", objective
         return sorted(self._metrics, key=lambda n: (n != first[0], n != first[1], not n.startswith("test/"), n))
 
     @property
     def missing(self) -> int:
         """How many final trials are wanted and not stored, less those of searches in which no ask ended well."""
-        cells = self.cells()["missing"].to_numpy()
-        return int(np.maximum(cells - len(self.study.seed_list) * self._fruitless, 0).sum())
-
-    @property
-    def _fruitless(self) -> np.ndarray[Any, Any]:
-        """By cell: how many searches are over without a choice."""
-        search = self.study.search
-        if search is None:
-            return np.zeros(len(self._grid), dtype=int)
-        tune = _bools(pc.equal(self.table["phase"], TUNE))
-        ended = _bools(pc.equal(self.table["status"], COMPLETED))
-        groups = self._at * search.repeats + pc.fill_null(self.table["search"], 0).to_numpy()
-        size = len(self._grid) * search.repeats
-        asked, well = (np.bincount(groups[mask], minlength=size) for mask in (tune, tune & ended))
-        fruitless = (asked == search.trials) & (well == 0)
-        return cast("np.ndarray[Any, Any]", fruitless.reshape(-1, search.repeats).sum(axis=1))
+        fruitless = searches_without_choice(self.table, self.grid, self.declaration)
+        left = self.cells()["missing"].to_numpy() - len(self.declaration.seeds) * fruitless
+        return int(np.maximum(left, 0).sum())
 
     def write(self, path: "str | Path") -> None:
         """Write the table to ``….csv`` or ``….parquet``; raises DlxError when the file cannot be written."""
@@ -125,6 +124,36 @@ class Results:
         columns |= {name: pc.list_flatten(curves[name]) for name in ("step", "value")}
         return pa.table(columns)
 
+    def finals(self, metric: str, where: Mapping[str, Any] | None = None) -> Finals:
+        """Values of a metric over the final trials that ran, of the cells that ``where`` names; see ``Finals``.
+
+        Raises DeclarationError for a metric that no trial returned, and for unknown columns.
+        """
+        if metric not in self._metrics:
+            near = difflib.get_close_matches(metric, self._metrics, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"they returned {', '.join(self.metrics) or 'nothing'}."
+            raise DeclarationError(f"No trial of {self.declaration.name} returned {metric!r}; {hint}")
+        if where:
+            return finals(self.where(where).table, self.grid, self._metrics[metric])
+        if metric not in self._finals:
+            self._finals[metric] = finals(self.table, self.grid, self._metrics[metric])
+        return self._finals[metric]
+
+    @cached_property
+    def register(self) -> Register:
+        """Which claims were stated before their trials ran, and when they were looked at."""
+        return Register(self.store, self.grid["cell"].to_pylist())
+
+    def verdicts(self) -> "Verdicts":
+        """What the results say of each claim of the study."""
+        return self._verdicts
+
+    @cached_property
+    def _verdicts(self) -> "Verdicts":
+        from dlx.verdicts import judge
+
+        return judge(self)
+
     def load_model(self, key: str, which: kept.Which | None = None) -> "torch.nn.Module":
         """The model of a trial by its key, on the CPU in eval mode, with its weights after the last step or the best.
 
@@ -141,13 +170,13 @@ class Results:
         An axis may be called by the end of its name: ``where(width=32)`` for ``model.width``.
         Raises DeclarationError with the nearest match for an unknown column.
         """
-        grid, table = self._grid, self.table
+        grid, table = self.grid, self.table
         for name, value in {**(conditions or {}), **more}.items():
             column = self._column(name)
             table = table.filter(_matches(table[column], value))
             if column in self.axes or column == "cell":
                 grid = grid.filter(_matches(grid[column], value))
-        return Results(self.study, self.store, grid, table, self._metrics)
+        return Results(self.declaration, self.store, grid, table, self._metrics, self._study)
 
     def _column(self, name: str) -> str:
         columns = self.table.column_names
@@ -156,7 +185,7 @@ class Results:
             return name if name in columns else ends[0]
         near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(columns)}."
-        raise DeclarationError(f"The results of {self.study.name} have no column {name!r}; {hint}")
+        raise DeclarationError(f"The results of {self.declaration.name} have no column {name!r}; {hint}")
 
     # ------------------------------------------------------------ what it says of each cell
 
@@ -171,97 +200,38 @@ class Results:
 
     @cached_property
     def _cells(self) -> pa.Table:
-        status, phase = self.table["status"], self.table["phase"]
-        final = pc.equal(phase, FINAL)
-        ran = pc.and_(final, pc.is_in(status, value_set=pa.array([COMPLETED, DIVERGED])))
-        columns = {name: self._grid[name] for name in ("cell", *self.axes)}
-        columns["n"] = self._count(ran)
-        for name in self.metrics:
-            found = self._means(name, ran)
-            columns[f"{name}.mean"] = _or_null(found.mean)
-            columns[f"{name}.half_width"] = _or_null(found.half_width)
-            columns[f"{name}.n"] = pa.array(found.count)
-        for name in (DIVERGED, FAILED, PRUNED):
-            columns[name] = self._count(pc.and_(final, pc.equal(status, name)))
-        columns["missing"] = pc.max_element_wise(pc.subtract(self._grid["finals"], self._count(final)), 0)
-        columns |= self._best_params()
-        columns["note"] = self._notes()
-        return pa.table(columns)
-
-    @cached_property
-    def _at(self) -> np.ndarray[Any, Any]:
-        """Which cell each row belongs to, as a row of the grid."""
-        return cast("np.ndarray[Any, Any]", pc.index_in(
-            self.table["cell"], value_set=self._grid["cell"].combine_chunks()).to_numpy())
-
-    def _count(self, mask: Any) -> pa.Array:
-        return pa.array(np.bincount(self._at[_bools(mask)], minlength=len(self._grid)))
-
-    def _means(self, metric: str, mask: Any) -> Means:
-        chosen = self.table.filter(mask)
-        values, at = _floats(chosen[self._metrics[metric]]), self._at[_bools(mask)]
-        searches = pc.fill_null(chosen["search"], 0).to_numpy()
-        repeats = self.study.search.repeats if self.study.search else 1
-        if repeats == 1 or not len(searches):
-            return means(values, at, len(self._grid))
-        untuned = _bools(pc.is_null(chosen["search"]))  # each of their seeds is a draw of its own
-        order = np.arange(len(at)) - np.searchsorted(at, at) if untuned.any() else searches
-        return clustered(values, at, np.where(untuned, order, searches), len(self._grid))
-
-    def _notes(self) -> pa.Array:
-        """What a mean would hide: a cell in which all trials failed or diverged, or nothing is stored."""
-        total = self._count(pc.is_valid(self.table["key"])).to_numpy()
-        notes: list[str | None] = [None if n else "nothing stored yet" for n in total.tolist()]
-        for status in (FAILED, DIVERGED):
-            bad = self._count(pc.equal(self.table["status"], status)).to_numpy()
-            for i in np.flatnonzero((bad == total) & (total > 0)).tolist():
-                notes[i] = f"all {total[i]} trials {status}" if total[i] > 1 else f"all trials {status} (1)"
-        return pa.array(notes, pa.string())
-
-    def _best_params(self) -> dict[str, Any]:
-        """The tuned values of each cell's best search: by its final trials, by its asks while there are none."""
-        names = [n for n in self.table.column_names if n.startswith("param.")]
-        objective = self.study.objective
-        if not names or objective is None or objective.metric not in self._metrics:
-            return {}
-        phase = self.table["phase"]
-        values = objective.sign * _floats(self.table[self._metrics[objective.metric]])
-        final, tune = _bools(pc.equal(phase, FINAL)), _bools(pc.equal(phase, TUNE))
-        searches = pc.fill_null(self.table["search"], 0).to_numpy()
-        width = int(searches.max(initial=0)) + 1
-        groups = self._at * width + searches
-        values[final] = means(values[final], groups[final], len(self._grid) * width).mean[groups[final]]
-        rows = np.flatnonzero(np.isfinite(values) & (final | tune))
-        rows = rows[np.lexsort((values[rows], ~final[rows], self._at[rows]))]
-        cells, first = np.unique(self._at[rows], return_index=True)
-        chosen = np.full(len(self._grid), -1)
-        chosen[cells] = rows[first]
-        places = pa.array(chosen, mask=chosen < 0)
-        return {name: self.table[name].take(places) for name in names}
+        return summarise(self.table, self.grid, {name: self._metrics[name] for name in self.metrics}, self.declaration)
 
     def best(self, metric: Objective | None = None) -> dict[str, Any] | None:
         """The row of ``cells()`` with the best mean, None while there is none; cells with diverged trials come last.
 
         ``metric``: ``dlx.minimize("test/error")`` or the like; the study's objective when left out.
         """
-        objective = metric or self.study.objective
+        objective = metric or self.declaration.objective
         if not isinstance(objective, Objective):
             said = "the study has no objective" if objective is None else f"metric is {objective!r}"
-            raise DeclarationError(f"best() of {self.study.name}: {said}; write best(dlx.minimize('test/error')).")
+            raise DeclarationError(
+                f"best() of {self.declaration.name}: {said}; write best(dlx.minimize('test/error'))."
+            )
         if objective.metric not in self._metrics:
             if not self.metrics:
                 return None
             raise DeclarationError(
-                f"best() of {self.study.name}: no trial returned {objective.metric!r}; there are "
+                f"best() of {self.declaration.name}: no trial returned {objective.metric!r}; there are "
                 f"{', '.join(self.metrics)}."
             )
         cells = self.cells()
-        values = objective.sign * _floats(cells[f"{objective.metric}.mean"])
+        values = objective.sign * floats(cells[f"{objective.metric}.mean"])
         spoilt = cells[f"{objective.metric}.n"].to_numpy() < cells["n"].to_numpy()
         order = np.lexsort((values, spoilt, ~np.isfinite(values)))
         if not len(order) or not np.isfinite(values[order[0]]):
             return None
         return cast(dict[str, Any], cells.slice(int(order[0]), 1).to_pylist()[0])
+
+    def _repr_html_(self) -> str:
+        from dlx.notebook import results_html
+
+        return results_html(self)
 
     def __repr__(self) -> str:
         from dlx.tables import cells_table, plain
@@ -274,19 +244,7 @@ class Results:
 
 def _is_taken(metric: str, axes: Collection[str]) -> bool:
     """Whether a metric's name is that of another column, or might be."""
-    return metric in (*OWN, *axes) or metric.startswith(("param.", "metric."))
-
-
-def _bools(mask: Any) -> np.ndarray[Any, Any]:
-    return np.asarray(pc.fill_null(mask, False).to_numpy(), dtype=bool)
-
-
-def _floats(column: Any) -> np.ndarray[Any, Any]:
-    return np.array(column.to_numpy(), dtype=float)
-
-
-def _or_null(values: np.ndarray[Any, Any]) -> pa.Array:
-    return pa.array(values, mask=np.isnan(values))
+    return metric in (*wanted.OWN, *axes) or metric.startswith(("param.", "metric."))
 
 
 def _matches(column: Any, value: Any) -> Any:

@@ -11,19 +11,18 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from dlx import parts
+from dlx.documents import Documents
 from dlx.errors import StoreError
-from dlx.home import FORMAT, UNFINISHED, Home, check_format, reason, unreadable, unwritable
+from dlx.home import FORMAT, UNFINISHED, Home, check_format, unreadable, unwritable
 from dlx.parts import Damaged
 from dlx.records import HISTORY, MEMBERSHIP, TRIALS, Records
 
 MOST_PARTS = 256  # above which the driver merges
 TABLES = {"history": HISTORY, "membership": MEMBERSHIP, "trials": TRIALS}  # in the order in which a commit writes them
-CELLS = pa.schema([pa.field("cell", pa.string(), nullable=False), pa.field("labels", pa.string(), nullable=False)])
 
 
 class Store:
@@ -41,6 +40,7 @@ class Store:
         self.folder = self._home.url_of("studies", study)
         self.local_home = Path(self._home.root or "/") if self._home.local else None
         self.damaged: list[str] = []
+        self.documents = Documents(self._home, self._path(), lambda name, why: self._note(name, "", why))
         self._bad: set[tuple[str, str]] = set()  # (table, part) that cannot be used
         self._index: dict[str, tuple[pa.Table, frozenset[str]]] = {}  # part → its keys and statuses, what it replaces
         self._visible: list[str] = []  # parts in the order of their commits
@@ -72,17 +72,6 @@ class Store:
         self._write({table: [rows] for table, rows in content.items()})
         self._refresh()
         self._merge_when_due()
-
-    def declare(self, declaration: Mapping[str, Any], cells: pa.Table) -> None:
-        """Write what the study says and which cells it has (``cell``, ``labels``: JSON); raises StoreError."""
-        if not self._made:
-            self.create()
-        try:
-            parts.write(self._home, self._path("cells.parquet"), [parts.conform(cells, CELLS)], CELLS, 65_536)
-            text = json.dumps(dict(declaration), indent=1, ensure_ascii=False)
-            self._home.put(self._path("declaration.json"), text.encode())
-        except (OSError, pa.ArrowException) as e:
-            raise unwritable(self._home, e) from e
 
     def _write(self, content: Mapping[str, Iterable[pa.Table]], replaces: Sequence[str] = ()) -> None:
         last = max(self._visible, default="")
@@ -161,30 +150,6 @@ class Store:
         """Which trial fills which slot of the study, one row a slot, of the last commit that has it."""
         return parts.last_slots(self._gather("membership", None))
 
-    def declaration(self) -> dict[str, Any] | None:
-        """What the study said when it last ran; None before that."""
-        try:
-            return dict(json.loads(self._home.read(self._path("declaration.json"))))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError) as e:
-            self._note("declaration.json", "", f"({reason(e)}); run the study again to write it anew.")
-            return None
-        except OSError as e:
-            raise unreadable(self._home, e) from e
-
-    def cells(self) -> pa.Table | None:
-        """The cells that the study had when it last ran (``cell``, ``labels``: JSON); None before that."""
-        try:
-            return pa.concat_tables(parts.read_rows(self._home, self._path("cells.parquet"), CELLS))
-        except FileNotFoundError:
-            return None
-        except (Damaged, ValueError) as e:
-            self._note("cells.parquet", "", f"({reason(e)}); run the study again to write it anew.")
-            return None
-        except OSError as e:
-            raise unreadable(self._home, e) from e
-
     @property
     def local_folder(self) -> Path | None:
         """The study's folder where the home is on a file system of this machine, else None."""
@@ -193,19 +158,13 @@ class Store:
     @property
     def mirrored(self) -> str | None:
         """What ``mirror`` noted, unless something was committed since."""
-        try:
-            commit, _, mark = self._home.read(self._path("mirrored")).decode().partition(" ")
-        except (OSError, ValueError):
-            return None
+        commit, _, mark = (self.documents.text("mirrored") or "").partition(" ")
         self._refresh()
-        return mark if commit == max(self._visible, default="") else None
+        return mark if mark and commit == max(self._visible, default="") else None
 
     def mirror(self, mark: str) -> None:
         """Note that what is called ``mark`` shows everything that is stored now; raises StoreError."""
-        try:
-            self._home.put(self._path("mirrored"), f"{max(self._visible, default='')} {mark}".encode())
-        except (OSError, pa.ArrowException) as e:
-            raise unwritable(self._home, e) from e
+        self.documents.keep("mirrored", f"{max(self._visible, default='')} {mark}")
 
     def _gather(
         self, table: str, keys: Collection[str] | None, columns: Sequence[str] | None = None

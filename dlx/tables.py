@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dlx.text import clean
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
@@ -17,18 +19,14 @@ WIDTH = 80
 COUNTS = ("diverged", "failed", "pruned", "missing")
 
 
-def clean(text: object) -> str:
-    """Text without control characters, so that no name can move the cursor or change colours."""
-    return "".join(c if c.isprintable() else " " for c in str(text))
-
-
 def plain(renderable: "RenderableType", width: int = WIDTH) -> str:
     """What rich would show, as plain text."""
     import io
 
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=width, no_color=True, legacy_windows=False)
+    console = Console(file=io.StringIO(), width=width, no_color=True, legacy_windows=False, force_jupyter=False,
+                      force_terminal=False)
     console.print(renderable)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines())
@@ -41,10 +39,11 @@ def cells_table(results: "Results", width: int = WIDTH) -> "RenderableType":
 
     cells = results.cells()
     rows = cells.slice(0, MOST_CELLS).to_pylist()
-    columns = {_short(name, results.axes): [_value(r[name]) for r in rows] for name in results.axes}
     shared = set(cells.column_names) & set(results.table.column_names)
     tuned = [n.removeprefix("param.") for n in cells.column_names if n.startswith("param.") and n in shared]
-    columns |= {_short(name, tuned): [_value(r[f"param.{name}"]) for r in rows] for name in tuned}
+    names = [*results.axes, *tuned]
+    columns = {short(name, names): [shown(r[name]) for r in rows] for name in results.axes}
+    columns |= {short(name, names): [shown(r[f"param.{name}"]) for r in rows] for name in tuned}
     columns["n"] = [str(r["n"]) for r in rows]
     tail = {name: [str(r[name] or "") for r in rows] for name in COUNTS if any(r[name] for r in rows)}
     if any(r["note"] for r in rows):
@@ -57,7 +56,7 @@ def cells_table(results: "Results", width: int = WIDTH) -> "RenderableType":
         if left >= 0 or i == 0:
             columns |= column
         else:
-            left_out.append(_cut(metric))
+            left_out.append(cut(metric))
     return Group(_table(columns | tail), Text(_caption(results, len(cells), left_out), style="dim"))
 
 
@@ -69,7 +68,7 @@ def _table(columns: Mapping[str, Sequence[str]]) -> "Table":
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name, values in columns.items():
         numeric = all(not v or v[0].isdigit() or v[0] in "-." for v in values)
-        table.add_column(Text(clean(_cut(name))), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(clean(cut(name))), justify="right" if numeric else "left", overflow="fold")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*(Text(clean(v)) for v in row))
     return table
@@ -82,7 +81,7 @@ def _caption(results: "Results", cells: int, left_out: Sequence[str]) -> str:
     if left_out:
         lines.append(f"Also stored: {', '.join(map(clean, left_out))}.")
     if results.metrics:
-        search = results.study.search if results.study.space.tuned else None
+        search = results.declaration.search
         over = f"over {search.repeats} searches" if search and search.repeats > 1 else "over n final trials"
         lines.append(f"Mean ± half-width of the 95 % t interval {over}.")
     return "\n".join(lines)
@@ -93,20 +92,22 @@ def _space(columns: Mapping[str, Sequence[str]]) -> int:
     return sum(2 + max(map(len, [name, *values])) for name, values in columns.items())
 
 
-def _short(name: str, names: Iterable[str]) -> str:
+def short(name: str, names: Iterable[str]) -> str:
     """The end of a dotted name where it says as much as the whole."""
     end = name.rpartition(".")[2]
     own = end not in ("n", "note", *COUNTS) and sum(n.rpartition(".")[2] == end for n in names) == 1
     return end if own else name
 
 
-def _value(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of a table as text, numbers to four digits."""
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else _cut(str(value))
+    return f"{value:.4g}" if isinstance(value, float) else cut(str(value))
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """The text, its end left out where it is too long for a table."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
@@ -114,10 +115,10 @@ def _estimate(row: Mapping[str, Any], metric: str) -> str:
     mean, half, n = row[f"{metric}.mean"], row[f"{metric}.half_width"], row[f"{metric}.n"]
     if mean is None:
         return ""
-    return _interval(mean, half) + (f" (n={n})" if n < row["n"] else "")
+    return interval(mean, half) + (f" (n={n})" if n < row["n"] else "")
 
 
-def _interval(mean: float, half: float | None) -> str:
+def interval(mean: float, half: float | None) -> str:
     """Mean ± half-width, the latter to two digits and both to the same decimal place."""
     if not half:
         return f"{mean:.4g}"
@@ -130,10 +131,10 @@ def _interval(mean: float, half: float | None) -> str:
 def reasons(results: "Results") -> list[tuple[int, str]]:
     """Why trials failed: the distinct last lines of their tracebacks, and how often each occurs, in falling order."""
     errors = results.failed()["error"].to_pylist()
-    return [(n, clean(_cut(line))) for line, n in Counter(map(_last_line, errors)).most_common()]
+    return [(n, clean(cut(line))) for line, n in Counter(map(last_line, errors)).most_common()]
 
 
-def _last_line(error: str | None) -> str:
+def last_line(error: str | None) -> str:
     """The last line of a traceback that says something; the frame around a group of exceptions does not."""
     lines = [line.strip(" |+-") for line in (error or "").splitlines()]
     return next((line for line in reversed(lines) if line), "no reason is stored")

@@ -12,6 +12,7 @@ from dlx.markers import Choice, Marker
 from dlx.pruning import Rule
 
 TUNING_SEEDS = 1_000_000_000  # seeds from here on tune; those below are for final runs
+FINALS_OF_A_SEARCH = 1_000_000  # apart, so that the final seeds of two searches of a cell are different draws
 
 
 def check_whole(name: str, value: object, least: int) -> None:

@@ -19,6 +19,7 @@ from dlx.errors import DeclarationError, DlxError
 from dlx.records import COMPLETED, DIVERGED, FAILED, FINAL, MEMBERSHIP, TUNE, Outcome, to_records
 from dlx.results import Results
 from dlx.store import Store
+from dlx.tuning import FINALS_OF_A_SEARCH
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,8 @@ def tuned_rows(declared, searches=(0, 1), asks=3, status=COMPLETED):
                 error = float(at + abs(ask - 1) + 0.5 * search)
                 rows.append((f"tune{name}", 10**9, declared.cell_key(cell), status, {"val/error": error},
                              {"phase": TUNE, **slot}))
-                rows += [(f"final{name}{s}", s, declared.cell_key(cell), COMPLETED, {"val/error": error + s}, slot)
+                rows += [(f"final{name}{s}", s + FINALS_OF_A_SEARCH * search, declared.cell_key(cell), COMPLETED,
+                          {"val/error": error + s}, slot)
                          for s in (0, 1) if ask == 1 and status == COMPLETED]
     return rows
 

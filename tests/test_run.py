@@ -11,6 +11,7 @@ from toys import Herd, Slow, Stage, Unruly, Valley, go, tuned, valley
 import dlx
 from dlx.live import Quiet
 from dlx.store import Store
+from dlx.tuning import FINALS_OF_A_SEARCH
 from dlx.worker import run_pack
 
 
@@ -97,7 +98,7 @@ def test_every_cell_is_tuned_checked_and_run_on_fresh_seeds(tmp_path):
     table = results.table.to_pylist()
     by_phase = {p: [r for r in table if r["phase"] == p] for p in ("tune", "recheck", "final")}
     assert {p: len(r) for p, r in by_phase.items()} == {"tune": 2 * 2 * 6, "recheck": 2 * 2 * 2, "final": 2 * 2 * 2}
-    assert {r["seed"] for r in by_phase["final"]} == {0, 1}
+    assert {r["seed"] for r in by_phase["final"]} == {0, 1, FINALS_OF_A_SEARCH, FINALS_OF_A_SEARCH + 1}
     assert not {r["seed"] for r in by_phase["final"]} & {r["seed"] for r in by_phase["tune"] + by_phase["recheck"]}
     for cell in {r["cell"] for r in table}:
         for search in (0, 1):

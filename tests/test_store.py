@@ -71,7 +71,7 @@ def part(found: Store, table: str, number: int = 0) -> Path:
 
 def test_an_absent_home_is_empty_and_stays_absent(tmp_path: Path) -> None:
     found = Store("a", str(tmp_path / "home"))
-    assert found.statuses() == {} and found.declaration() is None and found.cells() is None
+    assert found.statuses() == {} and found.documents.names() == []
     assert (found.trials().schema, found.history().schema) == (TRIALS, HISTORY)
     assert found.membership().schema == MEMBERSHIP
     assert studies(str(tmp_path / "home")) == [] and not (tmp_path / "home").exists()
@@ -130,15 +130,19 @@ def test_a_commit_without_its_trials_is_no_commit(tmp_path: Path) -> None:
     assert content(found)[3] == {"k1": "k1"}
 
 
-def test_what_a_study_says_is_kept(tmp_path: Path) -> None:
-    cells = pa.table({"cell": ["c"], "labels": ['{"width": 4}']})
-    Store("a", str(tmp_path)).declare({"question": "why ü?"}, cells)
+def test_documents_are_kept_beside_the_trials(tmp_path: Path) -> None:
+    cells = pa.table({"cell": ["c"], "width": [4]})
+    kept = Store("a", str(tmp_path)).documents
+    kept.keep("says.json", "why ü?")
+    kept.keep("cells.parquet", cells)
     found = Store("a", str(tmp_path))
-    assert found.declaration() == {"question": "why ü?"}
-    assert (table := found.cells()) is not None and table.to_pylist() == cells.to_pylist()
-    for name in ("declaration.json", "cells.parquet"):
-        (tmp_path / "studies" / "a" / name).write_bytes(b"\x00garbage")
-    assert found.declaration() is None and found.cells() is None and len(found.damaged) == 2
+    assert found.documents.text("says.json") == "why ü?" and found.documents.names() == ["cells.parquet", "says.json"]
+    assert (table := found.documents.table("cells.parquet")) is not None and table.equals(cells)
+    assert found.documents.text("none") is None and found.documents.table("none") is None and not found.damaged
+    for name in ("says.json", "cells.parquet"):
+        (tmp_path / "studies" / "a" / name).write_bytes(b"\xff\x00garbage")
+    assert found.documents.text("says.json") is None and found.documents.table("cells.parquet") is None
+    assert len(found.damaged) == 2
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a\\b", ".hidden"])
@@ -467,7 +471,7 @@ def test_a_home_on_a_file_system_that_is_not_this_machines(monkeypatch: pytest.M
     found = Store("a", "mock:///home")
     for i in range(10):
         put(found, f"k{i % 6}", i)
-    found.declare({"question": "?"}, pa.table({"cell": ["c"], "labels": ["{}"]}))
+    found.documents.keep("cells.parquet", pa.table({"cell": ["c"]}))
     assert content(found)[1] == {"k0": 6, "k1": 7, "k2": 8, "k3": 9, "k4": 4, "k5": 5} and found.local_home is None
-    assert found.declaration() == {"question": "?"} and found.cells() is not None
+    assert found.documents.table("cells.parquet") is not None
     assert isinstance(found._home.fs, fs.FileSystem) and found.folder == "mock:///home/studies/a"
