@@ -16,13 +16,15 @@ from dlx.pruning import Prune
 from dlx.space import MOST_CHECKED, Cell, Space
 from dlx.training import Training
 from dlx.trial import Trial
-from dlx.tuning import TUNING_SEEDS, Objective, Search, check_whole
+from dlx.tuning import FINALS_OF_A_SEARCH, TUNING_SEEDS, Objective, Search, check_whole
 
 if typing.TYPE_CHECKING:
+    from dlx.claims import Claim
     from dlx.plan import Plan
     from dlx.results import Results
 
 ONE_CPU = Resources()
+FULL, CUSTOM = "full", "custom"  # variants of a study beside its presets
 Keep = Literal["none", "final", "best"]
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._-]{0,98}[A-Za-z0-9_-])?")
 
@@ -40,6 +42,9 @@ class Study:
     ``retries``: how often a trial that raises is tried again. ``presets``: name → overrides by path.
     ``scheduler``: a scheduler of Ray Tune's, such as ``ASHAScheduler``, for trials that log steps; they then run alone,
     and where there is a search only its asks may be stopped.
+    ``claims``: what is expected, stated before it runs; each gets a verdict. ``looks``: the numbers of seeds at which
+    verdicts are looked at before all are run, declared so that the chance of error is spent over them.
+    ``variant``: ``full``, the name of the preset that was applied, or ``custom``.
     Raises DeclarationError, naming the place and the fix, for what cannot be run.
     """
 
@@ -58,6 +63,9 @@ class Study:
     keep: Keep = "none"
     retries: int = 0
     scheduler: Any = None
+    claims: Sequence["Claim"] = ()
+    looks: Sequence[int] = ()
+    variant: str = FULL
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -69,6 +77,7 @@ class Study:
         self._check_seeds()
         self._check_tuning()
         self._check_keep()
+        self._check_claims()
 
     def _check_kinds(self) -> None:
         coerce(self.question, str, "question")
@@ -84,6 +93,7 @@ class Study:
                 raise DeclarationError(f"presets[{name!r}] is {changes!r}; it must be a dict of path → value.")
         if not isinstance(self.figures, Sequence) or not all(map(callable, self.figures)):
             raise DeclarationError(f"figures is {self.figures!r}; it must be a list of functions of the results.")
+        self._check_figures()
         if self.skip is not None and not callable(self.skip):
             raise DeclarationError(f"skip is {self.skip!r}; it must be a function of the trial.")
         if isinstance(self.resources, Resources):
@@ -92,6 +102,14 @@ class Study:
             raise DeclarationError(
                 f"resources is {self.resources!r}; write dlx.Resources(cpus=2), or a function of the trial."
             )
+
+    def _check_figures(self) -> None:
+        if len(self.figures) > 1:
+            from dlx.figures import name_of
+
+            names = [name_of(figure) for figure in self.figures]
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise DeclarationError(f"Two figures are called {twice!r}; give one of them another name=.")
 
     def _check_seeds(self) -> None:
         seeds = self.seed_list
@@ -125,6 +143,11 @@ class Study:
                 )
         if not (tuned := self.space.tuned):
             return
+        if self.search is not None and self.search.repeats > 1 and max(self.seed_list) >= FINALS_OF_A_SEARCH:
+            raise DeclarationError(
+                f"seeds holds {max(self.seed_list)}; with several searches, each of which has seeds of its own, give "
+                "numbers below 10⁶."
+            )
         missing = [n for n in ("objective", "search") if getattr(self, n) is None]
         if missing:
             example = {"objective": "objective=dlx.minimize('val/loss')", "search": "search=dlx.TPE(trials=16)"}
@@ -150,6 +173,26 @@ class Study:
                 f"keep is 'best', but {type(self.template).__name__} is no dlx.Training, whose steps are measured; "
                 "give keep='final' and call ctx.save(state) in its run."
             )
+
+    def _check_claims(self) -> None:
+        if list(self.looks) != sorted(set(self.looks)) or not all(type(n) is int and n > 1 for n in self.looks):
+            raise DeclarationError(f"looks is {self.looks!r}; give numbers of seeds of at least 2, in rising order.")
+        if not isinstance(self.claims, Sequence):
+            raise DeclarationError(f"claims is {self.claims!r}; it must be a list of claims, as dlx.claims has them.")
+        if self.claims:
+            from dlx import claims, wanted
+
+            try:
+                claims.check_all(self.claims, wanted.grid(self), self.metric_names, self.objective, self.space.tuned)
+            except DeclarationError as e:
+                if self.variant != CUSTOM:
+                    raise
+                raise DeclarationError(f"{e} To go without claims, set claims=() as well.") from e
+
+    @cached_property
+    def metric_names(self) -> tuple[str, ...] | None:
+        """Names of what trials return, where the declaration says them; None for trials of the user's own."""
+        return self.template.metric_names() if isinstance(self.template, Training) else None
 
     @cached_property
     def space(self) -> Space:
@@ -199,14 +242,19 @@ class Study:
         A component among the options of a grid is named in brackets: ``template.optimizer[SGD].lr``.
         Raises DeclarationError with the nearest match for a path that does not exist.
         """
-        return overrides.apply(self, changes)
+        return overrides.apply(self, changes, variant=CUSTOM)
 
     def preset(self, name: str) -> Self:
         """The study with the overrides of one of its presets; raises DeclarationError for an unknown one."""
         if name not in self.presets:
             known = ", ".join(self.presets) or "none"
             raise DeclarationError(f"The study {self.name} has no preset {name!r}; it has: {known}.")
-        return self.with_(self.presets[name])
+        return overrides.apply(self, self.presets[name], variant=name)
+
+    def _repr_html_(self) -> str:
+        from dlx.notebook import study_html
+
+        return study_html(self)
 
     def plan(self, home: str | None = None) -> "Plan":
         """Cells, trials by phase, packs, stored and missing; nothing is started, written or deleted."""

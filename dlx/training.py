@@ -9,8 +9,9 @@ from dlx import losses, metrics, shelf
 from dlx.data import Augmentation, Data
 from dlx.errors import DeclarationError
 from dlx.losses import Loss
+from dlx.markers import Grid
 from dlx.member import Member, begin
-from dlx.metrics import Metric, When, bare
+from dlx.metrics import Metric, When, bare, full_names
 from dlx.models import Model
 from dlx.optim import Constant, Optimizer, Schedule
 from dlx.pruning import Pruned
@@ -71,6 +72,15 @@ class Training(Trial):
                 raise DeclarationError(
                     f"metrics[{i}].samples is {asked}; there are {samples} training samples, give at most these."
                 )
+
+    def metric_names(self) -> tuple[str, ...] | None:
+        """Names of what its trials return; None where metrics or splits are not known before a run."""
+        sources = self.data.options if isinstance(self.data, Grid) else (self.data,)
+        own = any(not type(source).__module__.startswith("dlx.") for source in sources)
+        if own or not isinstance(self.metrics, list | tuple):
+            return None
+        names = [full_names(m) for m in self.metrics]
+        return tuple(dict.fromkeys(name for found in names for name in found)) if all(names) else None
 
     def shape(self) -> Hashable:
         """All values but the parent's, and those that parts declare as varying."""

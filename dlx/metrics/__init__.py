@@ -1,6 +1,6 @@
 """Metrics: what is measured of a model while it trains, and what compares models afterwards."""
 
-from dlx.metrics.base import LossMetric, Metric, Only, OutputMetric, WeightMetric, When, bare
+from dlx.metrics.base import LossMetric, Metric, Only, OutputMetric, WeightMetric, When, bare, full_names
 from dlx.metrics.calibration import NLL as nll
 from dlx.metrics.calibration import Brier as brier
 from dlx.metrics.calibration import CalibrationError as ece
@@ -28,7 +28,7 @@ only = Only
 
 __all__ = [
     "At", "Every", "LogSpaced", "LossMetric", "Metric", "OutputMetric", "WeightMetric", "When", "accuracy", "bare",
-    "barrier", "brier", "cka", "ece", "effective_rank", "error", "gradient_noise", "hessian_trace", "line", "loss",
-    "margin", "match", "nll", "only", "perplexity", "procrustes", "psnr", "sam_sharpness", "sharpness",
+    "barrier", "brier", "cka", "ece", "effective_rank", "error", "full_names", "gradient_noise", "hessian_trace",
+    "line", "loss", "margin", "match", "nll", "only", "perplexity", "procrustes", "psnr", "sam_sharpness", "sharpness",
     "singular_value", "spectral_norm", "stable_rank", "weight_norm",
 ]

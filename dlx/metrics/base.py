@@ -12,6 +12,7 @@ if typing.TYPE_CHECKING:
 
     from dlx.losses import Loss
 
+SPLITS = ("train", "val", "test")
 Tensors: TypeAlias = "dict[str, torch.Tensor]"  # name of a parameter → tensor of its shape
 Objective: TypeAlias = "Callable[[Tensors], torch.Tensor]"  # parameters → mean loss over samples of the train split
 
@@ -93,6 +94,16 @@ Metric: TypeAlias = OutputMetric | WeightMetric | LossMetric | Only
 def bare(metric: Metric) -> OutputMetric | WeightMetric | LossMetric:
     """The metric itself, whenever it is measured."""
     return metric.metric if isinstance(metric, Only) else metric
+
+
+def full_names(metric: Metric) -> tuple[str, ...]:
+    """What a metric may be called in results, with splits named as in ``dlx.data``; none for what is no metric."""
+    one = bare(metric)
+    if isinstance(one, WeightMetric):
+        return (f"weights/{one.name}",)
+    if isinstance(one, LossMetric):
+        return (f"train/{one.name}",)
+    return tuple(f"{split}/{one.name}" for split in SPLITS) if isinstance(one, OutputMetric) else ()
 
 
 OutputMetric.exemplify("metrics.error()")
