@@ -1,0 +1,164 @@
+"""Sections that answer the question: verdicts, figures, cells, and published values beside measured ones."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dlx.claims.verdict import number as three
+from dlx.report.content import Block, Judged, Paragraph, Section, Table, table
+from dlx.report.pictures import Album
+from dlx.report.words import count, number, p_value, several, share
+from dlx.tables import interval, short
+from dlx.text import clean
+
+if TYPE_CHECKING:
+    from dlx.claims import Verdict
+    from dlx.results import Results
+
+MOST_ROWS = 500  # of the table of cells
+MOST_METRICS = 12  # of that table's columns
+COUNTS = ("diverged", "failed", "pruned", "missing")
+
+
+def verdicts(results: "Results", found: Sequence["Verdict"], album: Album) -> Section:
+    """Each claim with its verdict, and the forest plot of all."""
+    from dlx import figures
+
+    if not found:
+        return Section("verdicts", "Verdicts", (Paragraph(
+            "This study states no claims, so nothing is tested here; state them before a run, as claims=[…]."),))
+    blocks: list[Block] = [judged(v, c.because) for v, c in zip(found, results.declaration.claims, strict=True)]
+    if not any(isinstance(f, figures.Forest) for f in results.declaration.figures):
+        blocks += album.draw((figures.Forest(),))
+    return Section("verdicts", "Verdicts", tuple(blocks))
+
+
+def outcomes(found: Sequence["Verdict"]) -> str:
+    """How many claims came out how."""
+    counted = Counter(v.outcome for v in found)
+    said = [f"{counted[o]} {o}" for o in ("supported", "refuted", "undecided") if counted[o]]
+    return f"{count(len(found), 'claim')}: {', '.join(said)}"
+
+
+def judged(verdict: "Verdict", because: str = "") -> Judged:
+    """A verdict in words; because: why its metric is not the one that was tuned for."""
+    name = "" if verdict.name == verdict.claim else clean(verdict.name)
+    facts = [("effect", _effect(verdict)), ("of", verdict.what), ("evidence", "; ".join(_evidence(verdict))),
+             ("because", because)]
+    return Judged(name, clean(verdict.claim), verdict.outcome, verdict.label,
+                  tuple((term, clean(text)) for term, text in facts if text), tuple(map(clean, verdict.reasons)))
+
+
+def _effect(verdict: "Verdict") -> str:
+    if verdict.effect is None:
+        return "cannot be estimated"
+    interval = ""
+    if verdict.low is not None and verdict.high is not None:
+        interval = f" [{three(verdict.low)}, {three(verdict.high)}], {share(verdict.level)} interval"
+    return f"{three(verdict.effect)}{interval}; the outcome turns at {three(verdict.margin)}"
+
+
+def _evidence(verdict: "Verdict") -> Iterator[str]:
+    if verdict.p is not None:
+        yield f"p {p_value(verdict.p)}"
+    if verdict.p_corrected is not None:
+        yield f"p {p_value(verdict.p_corrected)} after Holm's correction"
+    if verdict.smallest_p is not None:
+        yield f"the smallest p possible here is {verdict.smallest_p:.2g}"
+    yield f"test: {verdict.test}"
+    yield size(verdict)
+
+
+def size(verdict: "Verdict") -> str:
+    """How many seeds, and how many searches where there were any."""
+    seeds = count(verdict.seeds, "seed")
+    return f"{count(verdict.searches, 'search', 'searches')} × {seeds}" if verdict.searches else seeds
+
+
+def pictures(results: "Results", album: Album) -> Section | None:
+    """The figures that the study declares."""
+    if not results.declaration.figures:
+        return None
+    return Section("figures", "Figures", tuple(album.draw(results.declaration.figures)))
+
+
+# ---------------------------------------------------------------- tables
+
+
+def cells(results: "Results") -> Section:
+    """Means with intervals, cell by cell."""
+    found = results.cells()
+    rows = found.slice(0, MOST_ROWS).to_pylist()
+    metrics = results.metrics[:MOST_METRICS]
+    blocks: list[Block] = [table(*columns(results, rows, metrics), caption=means_are(results))]
+    if len(found) > MOST_ROWS:
+        blocks.append(Paragraph(
+            f"The first {MOST_ROWS} of {len(found):,} cells; all trials are written by: dlx export "
+            f"{clean(results.declaration.name)} --to csv"))
+    if left := results.metrics[MOST_METRICS:]:
+        blocks.append(Paragraph(f"Also stored: {several(left, 40)}."))
+    return Section("results", "Results", tuple(blocks))
+
+
+def columns(
+    results: "Results", rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Names and rows of a table of cells: axes, tuned values, metrics, and what went wrong."""
+    there = rows[0].keys() if rows else ()
+    tuned = [n.removeprefix("param.") for n in there if n.startswith("param.") and n in results.table.column_names]
+    known = [*results.axes, *tuned]
+    named = [(short(a, known), [number(r[a]) for r in rows]) for a in results.axes]
+    named += [(short(n, known), [number(r[f"param.{n}"]) for r in rows]) for n in tuned]
+    named.append(("n", [number(r["n"]) for r in rows]))
+    named += [(m, [mean(r, m) for r in rows]) for m in metrics]
+    named += [(c, [number(r[c]) if r[c] else "" for r in rows]) for c in COUNTS if any(r[c] for r in rows)]
+    if any(r["note"] for r in rows):
+        named.append(("note", [r["note"] or "" for r in rows]))
+    return [clean(name) for name, _ in named], [list(row) for row in zip(*(v for _, v in named), strict=True)]
+
+
+def mean(row: Mapping[str, Any], metric: str, scale: float = 1.0) -> str:
+    """A cell's mean and half-width, with its own n where some values are not finite."""
+    value, half, n = row[f"{metric}.mean"], row[f"{metric}.half_width"], row[f"{metric}.n"]
+    if value is None:
+        return ""
+    said = interval(value * scale, half and half * scale).replace("-", "−")
+    return said + (f" (n={n})" if n < row["n"] else "")
+
+
+def means_are(results: "Results") -> str:
+    """What the numbers of the table are."""
+    search = results.declaration.search
+    over = f"{search.repeats} searches" if search and search.repeats > 1 else "n final trials"
+    tuned = " Tuned values are those of a cell's best search." if search else ""
+    return f"Mean ± half-width of the 95 % t interval over {over}.{tuned}"
+
+
+# ---------------------------------------------------------------- published values
+
+
+def published(results: "Results") -> Section | None:
+    """What figures compare with, beside what was measured."""
+    blocks = [block for figure in results.declaration.figures for block in _compared(results, figure)]
+    return Section("published", "Published and measured", tuple(blocks)) if blocks else None
+
+
+def _compared(results: "Results", figure: Callable[..., Any]) -> Iterator[Table]:
+    points, x, y = (getattr(figure, name, None) for name in ("points", "x", "y"))
+    metric = y if isinstance(y, str) else next(iter(y or ()), None)
+    if points is None or x not in results.axes or metric not in results.metrics:
+        return
+    scale = getattr(figure, "scale", 1.0)
+    others = [a for a in results.axes if a != x]
+    rows = []
+    for row in results.where({x: list(points.values)}).cells().to_pylist():
+        said = points.values[row[x]]
+        value, half = row[f"{metric}.mean"], row[f"{metric}.half_width"]
+        gap = "" if value is None else number(value * scale - said)
+        inside = "" if not half or value is None else ("yes" if abs(value * scale - said) <= half * scale else "no")
+        rows.append([number(row[x]), *(number(row[a]) for a in others), number(said), mean(row, metric, scale), gap,
+                     inside])
+    if rows:
+        names = [short(x, results.axes), *(short(a, results.axes) for a in others)]
+        yield table([*map(clean, names), "published", "measured", "difference", "in the interval"], rows,
+                    f"{clean(points.label)}: {clean(metric)}{'' if scale == 1 else f', times {scale:g}'}")
