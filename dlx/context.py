@@ -17,6 +17,8 @@ if typing.TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from dlx.partials import Partials
+
 
 def stream(seed: int, purpose: str) -> int:
     """A 63-bit seed for one purpose (``data``, ``init``, ``order``, ``noise``) of one trial's seed."""
@@ -55,6 +57,7 @@ class Context:
         self.prune: Prune | None = None
         self.rate: float | None = None  # steps of members in a second, of the pack that it trained in
         self.on_log: Callable[[int, dict[str, float]], None] | None = None  # called after each log
+        self.partials: Partials | None = None  # of the pack that it runs in
         self._snapshots: Snapshots | None = None
 
     def rng(self, purpose: str) -> "np.random.Generator":
@@ -80,6 +83,8 @@ class Context:
             logged.append(value)
         if self.on_log is not None:
             self.on_log(int(step), now)
+        if self.partials is not None:
+            self.partials.logged(int(step))
 
     def note(self, text: str) -> None:
         """Say something, in one line, to whoever runs the study; equal notes of many trials are said once."""

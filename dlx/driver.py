@@ -3,21 +3,24 @@
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dlx.agenda import Agenda, Job
+from dlx.beacon import Beacon
 from dlx.budget import Budget
 from dlx.errors import DeclarationError, DlxError, HeldError
 from dlx.lease import Lease
 from dlx.ledger import Ledger
-from dlx.live import Progress, View
+from dlx.live import Progress, Shield, View
+from dlx.monitor import Monitor
 from dlx.pack import Executor, Member, Pack, Resources, halved
 from dlx.packer import Packer, halfway
+from dlx.partials import Partial
 from dlx.pilot import MOST
 from dlx.protocol import Slot
 from dlx.provenance import source_digest
-from dlx.records import COMPLETED, DIVERGED, FAILED, PARENT, TUNE, Outcome, Records, now, to_records, versions
+from dlx.records import COMPLETED, FAILED, PARENT, TUNE, Outcome, Records, now, to_records, versions
 from dlx.snapshot import identify
 from dlx.store import Store
 from dlx.study import Study
@@ -35,6 +38,7 @@ class _Flight:
     again: bool = False
     began: float = field(default_factory=time.monotonic)
     resume: tuple[str, ...] = ()  # packs whose snapshots may hold these jobs
+    partial: Partial | None = None  # how far it is
 
 
 class Driver:
@@ -43,7 +47,8 @@ class Driver:
     def __init__(
         self, study: Study, store: Store, agenda: Agenda, budget: Budget, view: View, lease: Lease
     ) -> None:
-        self.study, self.store, self.agenda, self.budget, self.view = study, store, agenda, budget, view
+        self.study, self.store, self.agenda, self.budget = study, store, agenda, budget
+        self.view = Shield(view, Beacon(store.folder))
         self.lease, self.packer = lease, Packer(study, agenda, halfway(store, agenda))
         self.ledger = Ledger(store)
         self.executor: Executor | None = None
@@ -51,13 +56,16 @@ class Driver:
         self.stopped: str | None = None  # why nothing more is begun
         self.interrupts = 0
         self.began, self.gpu_seconds = time.monotonic(), 0.0
-        self.begun = self.done_trials = self.failed = self.diverged = 0
-        self.progress = Progress(cells=len(study.space.cells))
+        self.begun = 0
+        self.monitor = Monitor(study, self.view)
         self._again: deque[_Flight] = deque()  # whose worker died, or which raised and may be tried again
         self._flying: dict[str, _Flight] = {}  # key of the first member → pack
-        self._best: float | None = None
-        self._objective_seen = False
         self._notes: set[str] = set()  # said before
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is."""
+        return self.monitor.progress
 
     # ------------------------------------------------------------ what an executor calls
 
@@ -110,9 +118,18 @@ class Driver:
         flight = self._landed(pack)
         try:
             self._record(flight.jobs, records, {m.key: m.keep for m in pack.members})
+            self.ledger.landed(flight.jobs)
         except DlxError as e:
             self._fail(e)
         self.tick()
+
+    def partial(self, pack: Pack, partial: Partial) -> None:
+        """How far a pack is; nothing of it is stored."""
+        if (flight := self._flying.get(pack.members[0].key)) is not None:
+            curves = partial.curves or (flight.partial.curves if flight.partial else {})
+            flight.partial = replace(partial, curves=curves)
+            self.ledger.partial(flight.jobs, partial, time.time() - (time.monotonic() - flight.began))
+            self._show()
 
     def lost(self, pack: Pack, reason: str) -> None:
         """The worker died: the pack is resumed once, then halved until the culprit is alone, and has three lives."""
@@ -184,11 +201,13 @@ class Driver:
             self.view.say(note)
         self._notes |= set(records.notes)
         by_key = {job.key: job for job in jobs}
-        columns = (records.trials.column(n).to_pylist() for n in ("key", "status", "metrics"))
+        columns = (records.trials.column(n).to_pylist() for n in ("key", "status", "metrics", "error"))
         self.packer.learn(jobs[0], len(jobs), records)
         ended, again = [], []
-        for key, status, metrics in zip(*columns, strict=True):
+        for key, status, metrics, error in zip(*columns, strict=True):
             job = by_key[key]
+            if status == FAILED:
+                self.monitor.failed(error)
             if status == FAILED and job.attempts < self.study.retries:
                 job.attempts += 1
                 again.append(job)
@@ -208,35 +227,17 @@ class Driver:
         self.ledger.add(keys, records, filed)
 
     def _tell(self, job: Job, status: str, metrics: Mapping[str, float], kept: bool) -> None:
-        self._count(status)
-        if status == COMPLETED and any(slot.phase != PARENT for slot in job.slots):
-            self._mind_objective(metrics)
+        self.monitor.ended(status)
+        counts = status == COMPLETED and any(slot.phase != PARENT for slot in job.slots)
+        if counts and (problem := self.monitor.completed(metrics)):
+            self._fail(DeclarationError(problem))
         self.agenda.tell(job, status, metrics, kept)
-
-    def _count(self, status: str) -> None:
-        self.done_trials += 1
-        self.failed += status == FAILED
-        self.diverged += status == DIVERGED
-
-    def _mind_objective(self, metrics: Mapping[str, float]) -> None:
-        objective = self.study.objective
-        if objective is None:
-            return
-        value = metrics.get(objective.metric)
-        if value is not None:
-            self._objective_seen = True
-            if self._best is None or objective.sign * value < objective.sign * self._best:
-                self._best = value
-        elif not self._objective_seen:
-            self._fail(DeclarationError(
-                f"objective is {objective.metric!r}, which the first trial did not return; correct the name: "
-                f"it returned {', '.join(sorted(metrics)) or 'nothing'}."
-            ))
 
     def _bury(self, job: Job, why: str) -> None:
         """Write down that a trial failed without having run to its end."""
         outcome = Outcome(job.key, job.seed, values(job.trial), FAILED, 0.0, now(), error=why)
         self._keep([(job, FAILED)], to_records([outcome], versions()))
+        self.monitor.failed(why)
         self._tell(job, FAILED, {}, job.keep)
 
     def _bury_orphans(self) -> None:
@@ -281,17 +282,8 @@ class Driver:
         return (self.gpu_seconds + flying) / 3600
 
     def _show(self) -> None:
-        seconds = time.monotonic() - self.began
-        p = self.progress
-        p.cells_done, p.done = self.agenda.cells_done, self.done_trials
-        p.failed, p.diverged = self.failed, self.diverged
-        p.running = sum(len(f.jobs) for f in self._flying.values())
-        p.rate = self.done_trials / seconds if seconds else 0.0
-        left = p.wanted - p.stored - p.done
-        p.seconds_left = left / p.rate if p.rate else None
-        if self._best is not None and self.study.objective is not None:
-            p.best = f"{self.study.objective.metric} {self._best:.4g}"
-        self.view.update(p)
+        self.monitor.show(
+            self.agenda.cells_done, [(len(f.jobs), f.began, f.partial) for f in self._flying.values()])
 
 
 def _whole(slot: Slot) -> bool:

@@ -5,10 +5,13 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
+from dlx.agenda import Job
+from dlx.partials import Curves, Partial
 from dlx.protocol import Slot
 from dlx.records import MEMBERSHIP, Records
 from dlx.store import Store
 from dlx.tracking import Tracking
+from dlx.trial import values
 
 COMMIT_EVERY = 1.0  # seconds; packs that finish within share one part
 
@@ -23,7 +26,29 @@ class Ledger:
         self.tracking: Tracking | None = None
         self._records: list[Records] = []
         self._membership: list[Filed] = []
+        self._shown: dict[str, dict[str, int]] = {}  # trial that runs → metric → last step that was tracked
+        self._landed: list[str] = []  # of these, what ran to its end since the last commit
         self._committed = time.monotonic()
+
+    def partial(self, jobs: Iterable[Job], partial: Partial, started: float) -> None:
+        """Let the tracking show what is new of trials that run since ``started`` (seconds since the epoch)."""
+        if self.tracking is None:
+            return
+        for job in jobs:
+            if points := self._unseen(job.key, partial.curves.get(job.key, {})):
+                self.tracking.partial(job.key, job.seed, values(job.trial), job.slots[0], started, points)
+
+    def _unseen(self, key: str, curves: Curves) -> list[tuple[str, int, float]]:
+        """Points (metric, step, value) beyond those known; a trial that begins anew logs the first ones again."""
+        last = self._shown.setdefault(key, {})
+        points = [(metric, step, value) for metric, curve in curves.items() for step, value in zip(*curve, strict=True)
+                  if step > last.get(metric, -1)]
+        last.update({metric: max(steps[-1], last.get(metric, -1)) for metric, (steps, _) in curves.items()})
+        return points
+
+    def landed(self, jobs: Iterable[Job]) -> None:
+        """These trials run no more."""
+        self._landed += [job.key for job in jobs if self._shown.pop(job.key, None) is not None]
 
     def add(self, keys: Mapping[str, str], records: Records, filed: Iterable[Filed]) -> None:
         """Rows for the next commit: those of ``keys``, each under the key that this names."""
@@ -57,6 +82,8 @@ class Ledger:
         records, self._records, self._membership = self._records, [], []
         if self.tracking is not None:
             self.tracking.add(records, membership)
+            landed, self._landed = self._landed, []
+            self.tracking.landed(landed)
 
 
 def _under(keys: Mapping[str, str], records: Records) -> Records:

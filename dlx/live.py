@@ -1,25 +1,36 @@
-"""What a person sees while a study runs: a live view on a terminal, plain lines elsewhere, warnings when quiet."""
+"""What a person is shown while a study runs: how far it is, in plain lines, or warnings alone when quiet."""
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from dlx.plan import duration
-from dlx.tables import clean
-
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.live import Live as RichLive
+from dlx.text import clean
 
 LINE_EVERY = 10.0  # seconds between plain lines
-FRAMES = 4  # a second
+
+
+@dataclass(frozen=True)
+class Running:
+    """A pack of so many trials that has run for some seconds: at ``step`` of ``steps`` (0: unknown), last logged."""
+
+    trials: int
+    seconds: float
+    step: int
+    steps: int = 0
+    latest: str = ""
 
 
 @dataclass
 class Progress:
-    """How far a run is. ``stored``: wanted trials stored before it; ``done``: by it; ``rate``: trials a second."""
+    """How far a run is.
+
+    stored: wanted trials stored before it; done: by it; rate: trials a second; seconds: since it began; packs: those
+    that have run longest; failures: why trials failed, and how often.
+    """
 
     cells: int = 0
     cells_done: int = 0
@@ -33,6 +44,9 @@ class Progress:
     seconds_left: float | None = None
     best: str = ""
     message: str = ""
+    seconds: float = 0.0
+    packs: tuple[Running, ...] = ()
+    failures: tuple[str, ...] = ()
 
 
 class View(Protocol):
@@ -52,38 +66,52 @@ class View(Protocol):
 
 
 def choose(quiet: bool = False, file: TextIO | None = None) -> View:
-    """The view that fits the file (default: standard error): live on a terminal, plain lines elsewhere."""
+    """The view that fits: in a notebook its own, else as the file is: live on a terminal, plain lines elsewhere.
+
+    file: where it is shown, None: standard error, or the notebook that this process belongs to.
+    """
+    from dlx.screens import Live, Notebook
+
+    if file is None and not quiet and in_notebook():
+        return Notebook()
     file = file or sys.stderr
     if quiet:
         return Quiet(file)
     return Live(file) if file.isatty() else Plain(file)
 
 
-class Shield:
-    """A view that may break: what cannot be shown ends no run."""
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
 
-    def __init__(self, view: View) -> None:
-        self._view = view
+
+class Shield:
+    """Several views as one; what cannot be shown ends no run, and keeps no other from being shown."""
+
+    def __init__(self, *views: View) -> None:
+        self._views = views
 
     def start(self, name: str, progress: Progress) -> None:
-        """The view's own, if it works."""
-        with suppress(Exception):
-            self._view.start(name, progress)
+        """Each view's own, if it works."""
+        self._each(lambda view: view.start(name, progress))
 
     def update(self, progress: Progress) -> None:
-        """The view's own, if it works."""
-        with suppress(Exception):
-            self._view.update(progress)
+        """Each view's own, if it works."""
+        self._each(lambda view: view.update(progress))
 
     def say(self, line: str) -> None:
-        """The view's own, if it works."""
-        with suppress(Exception):
-            self._view.say(line)
+        """Each view's own, if it works."""
+        self._each(lambda view: view.say(line))
 
     def stop(self) -> None:
-        """The view's own, if it works."""
-        with suppress(Exception):
-            self._view.stop()
+        """Each view's own, if it works."""
+        self._each(lambda view: view.stop())
+
+    def _each(self, call: Callable[[View], None]) -> None:
+        for view in self._views:
+            with suppress(Exception):
+                call(view)
 
 
 class Quiet:
@@ -116,8 +144,8 @@ class Plain(Quiet):
 
     def start(self, name: str, progress: Progress) -> None:
         """Print what is wanted and what is stored."""
-        self._began = self._printed = time.monotonic()
-        self._last = progress
+        self._printed = time.monotonic()
+        self._began, self._last = self._printed - progress.seconds, progress
         self.say(f"{name}: {progress.cells:,} cells, {progress.wanted:,} trials, {progress.stored:,} of them stored")
 
     def update(self, progress: Progress) -> None:
@@ -143,7 +171,10 @@ def summary(progress: Progress) -> str:
     said = [f"{p.stored + p.done:,}/{p.wanted:,} trials", f"{p.cells_done:,}/{p.cells:,} cells"]
     if p.rate:
         said.append(f"{p.rate:.3g}/s")
-    said += [f"{count:,} {word}" for count, word in _counts(p) if count]
+    said += [f"{count:,} {word}" for count, word in counts(p) if count]
+    if p.packs:
+        longest = p.packs[0]
+        said.append(f"longest at step {longest.step:,}" + (f"/{longest.steps:,}" if longest.steps else ""))
     if p.best:
         said.append(f"best {p.best}")
     if p.seconds_left is not None and p.running:
@@ -151,57 +182,6 @@ def summary(progress: Progress) -> str:
     return ", ".join(said) + (f" ({p.message})" if p.message else "")
 
 
-def _counts(progress: Progress) -> list[tuple[int, str]]:
+def counts(progress: Progress) -> list[tuple[int, str]]:
+    """How many trials are in a state, and the word for it."""
     return [(progress.running, "running"), (progress.failed, "failed"), (progress.diverged, "diverged")]
-
-
-class Live:
-    """A view that is drawn anew four times a second at the bottom of a terminal."""
-
-    def __init__(self, file: TextIO | None = None, console: "Console | None" = None) -> None:
-        from rich.console import Console
-
-        self._console = console or Console(file=file or sys.stderr)
-        self._live: RichLive | None = None
-        self._name, self._progress, self._began = "", Progress(), 0.0
-
-    def start(self, name: str, progress: Progress) -> None:
-        """Open the view."""
-        from rich.live import Live as RichLive
-
-        self._name, self._progress, self._began = name, progress, time.monotonic()
-        self._live = RichLive(get_renderable=self._render, console=self._console, refresh_per_second=FRAMES)
-        self._live.start()
-
-    def update(self, progress: Progress) -> None:
-        """Take note; the next frame shows it."""
-        self._progress = progress
-
-    def say(self, line: str) -> None:
-        """Print the sentence above the view, where it stays."""
-        self._console.print(clean(line), markup=False, highlight=False, soft_wrap=True)
-
-    def stop(self) -> None:
-        """Leave the last frame standing."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def _render(self) -> "RenderableType":
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        p = self._progress
-        grid = Table.grid(padding=(0, 2), expand=False)
-        for word, done, total in (("cells", p.cells_done, p.cells), ("trials", p.stored + p.done, p.wanted)):
-            bar = ProgressBar(total=max(total, 1), completed=done, width=30)
-            grid.add_row(Text(word, style="dim"), bar, Text(f"{done:,}/{total:,}"))
-        facts: list[Any] = [f"{p.rate:.3g} trials/s", *(f"{n:,} {word}" for n, word in _counts(p))]
-        left = "" if p.seconds_left is None else f", {duration(p.seconds_left)} left"
-        time_line = Text(f"{duration(time.monotonic() - self._began)}{left}")
-        lines: list[RenderableType] = [Text(clean(self._name), style="bold"), grid, Text("   ".join(facts)), time_line]
-        lines += [Text(clean(f"best {p.best}"))] if p.best else []
-        lines += [Text(clean(p.message), style="yellow")] if p.message else []
-        return Group(*lines)

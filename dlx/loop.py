@@ -49,7 +49,9 @@ class Loop:
         place = contexts[0].place
         wanted = place.keep_best if place is not None else None
         self.best = Best(wanted, self.programs, self.now) if wanted is not None else None
-        self.snapshots = self._resume()
+        self.snapshots, self.partials = self._resume(), contexts[0].partials
+        if self.partials is not None:
+            self.partials.steps = trial.steps
 
     # ------------------------------------------------------------ training
 
@@ -62,6 +64,9 @@ class Loop:
         for rows in batches(self.orders, steps, self.device):
             if self.snapshots is not None and self.snapshots.due:
                 self._save(self.snapshots)
+            if self.partials is not None and self.partials.due:
+                self.log()
+                self.partials.hand_over(self.done)
             self.now = step(self.now, rows, train, self.hyper)
             self.done += 1
         if steps >= self._longest:  # the longest way is the last, which the recording of the first step does not slow

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Protocol, TypeVar
 
 from dlx.errors import DeclarationError
+from dlx.partials import Partial
 from dlx.pruning import Prune
 from dlx.records import Records
 from dlx.trial import Trial
@@ -87,6 +88,9 @@ class Feed(Protocol):
 
     def done(self, pack: Pack, records: Records) -> None:
         """The pack ran; its members' rows."""
+
+    def partial(self, pack: Pack, partial: Partial) -> None:
+        """How far a pack is that has run for a while; cheap, and never raises."""
 
     def lost(self, pack: Pack, reason: str) -> None:
         """The worker died while it ran this pack."""

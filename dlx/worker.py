@@ -4,10 +4,12 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from dlx.context import Context, Place
 from dlx.device import memory_share
 from dlx.pack import Member, Pack, halved
+from dlx.partials import EVERY, Partials, Send
 from dlx.pruning import Pruned
 from dlx.records import COMPLETED, DIVERGED, FAILED, PRUNED, Outcome, Pace, Records, not_finite, to_records, versions
 from dlx.trial import Trial, values
@@ -20,26 +22,39 @@ class Stopped(BaseException):
     """What ``on_log`` raises when the trial is to end at once, without a row."""
 
 
+class _Listeners(NamedTuple):
+    """Who hears of a pack while it runs."""
+
+    on_log: OnLog | None
+    on_partial: Send | None
+    every: float
+
+
 def run_pack(
-    pack: Pack, device: str = "cpu", on_log: OnLog | None = None
+    pack: Pack, device: str = "cpu", on_log: OnLog | None = None, on_partial: Send | None = None, every: float = EVERY
 ) -> Records:
     """Run all members of a pack, together when there are several, and return one row for each.
 
-    on_log: called with step and metrics whenever a member logs; may raise Stopped.
+    on_log: called with step and metrics whenever a member logs; may raise Stopped. on_partial: called, every so many
+    seconds, with what is new of a pack that runs for long.
     """
-    rates: list[float] = []
-    records = to_records(_run_together(pack, pack.members, device, on_log, rates), versions())
+    listeners, rates = _Listeners(on_log, on_partial, every), list[float]()
+    records = to_records(_run_together(pack, pack.members, device, listeners, rates), versions())
     pace = Pace(rates[0], memory_share(pack.resources, device)) if len(rates) == 1 else None
     return replace(records, pace=pace)
 
 
 def _run_together(
-    pack: Pack, members: Sequence[Member], device: str, on_log: OnLog | None, rates: list[float]
+    pack: Pack, members: Sequence[Member], device: str, listeners: _Listeners, rates: list[float]
 ) -> list[Outcome]:
     """Run these members of a pack; when that raises, run each half by itself, until the culprit is alone."""
     contexts = [_context(pack, m, device) for m in members]
+    partials = None
+    if listeners.on_partial is not None:
+        keys = [m.key for m in members]
+        partials = Partials(listeners.on_partial, dict(zip(keys, contexts, strict=True)), listeners.every)
     for ctx in contexts:
-        ctx.on_log = on_log
+        ctx.on_log, ctx.partials = listeners.on_log, partials
     started, begun = time.time(), time.perf_counter()
     try:
         results = _results([m.trial for m in members], contexts)
@@ -48,7 +63,7 @@ def _run_together(
             raise
         if len(members) > 1:
             halves = halved(members, [m.cohort for m in members])
-            return [outcome for part in halves for outcome in _run_together(pack, part, device, on_log, rates)]
+            return [outcome for part in halves for outcome in _run_together(pack, part, device, listeners, rates)]
         results = [e]
     rates += [ctx.rate for ctx in contexts[:1] if ctx.rate is not None]
     run = _Run(pack.source, len(members), started, (time.perf_counter() - begun) / len(members), device)

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from dlx import live
 from dlx.live import Progress
+from dlx.screens import Live
 
 
 class Screen(io.StringIO):
@@ -21,7 +22,7 @@ def progress(**changes):
 
 def test_the_view_fits_where_it_is_shown():
     assert type(live.choose(file=io.StringIO())) is live.Plain
-    assert type(live.choose(file=Screen())) is live.Live
+    assert type(live.choose(file=Screen())) is Live
     assert type(live.choose(quiet=True, file=Screen())) is live.Quiet
 
 
@@ -42,7 +43,7 @@ def test_plain_lines_are_few(monkeypatch):
     ]
 
 
-@pytest.mark.parametrize("kind", [live.Plain, live.Quiet, live.Live])
+@pytest.mark.parametrize("kind", [live.Plain, live.Quiet, Live])
 def test_stop_without_start_and_sentences_at_any_time(kind):
     file = Screen()
     view = kind(file)
@@ -64,7 +65,7 @@ def test_quiet_says_what_it_is_told_to_say():
 @pytest.mark.parametrize("width", [80, 40])
 def test_the_live_view_shows_everything_and_fits(width):
     file = io.StringIO()
-    view = live.Live(console=Console(file=file, width=width, force_terminal=True, color_system=None))
+    view = Live(console=Console(file=file, width=width, force_terminal=True, color_system=None))
     view.start("[b]toy[/b]\x1b[2J", progress())
     view.say("a sentence [x]")
     view.update(progress(failed=3, diverged=1, message="waiting for [GPU]"))

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from dlx.errors import ExecutorError
-from dlx.pack import Feed
+from dlx.pack import Feed, Pack
+from dlx.partials import Partial
+from dlx.records import Records
 from dlx.worker import run_pack
 
 PATIENCE = 2.0  # seconds that threads which trials started get to end
@@ -27,12 +29,20 @@ class Local:
         while not feed.finished:
             pack = feed.take()
             if pack is not None:
-                with _threads(pack.resources.cpus):
-                    records = run_pack(pack, self.device or ("cuda" if pack.resources.gpus else "cpu"))
-                feed.done(pack, records)
+                feed.tick()  # which shows that it runs
+                feed.done(pack, self._run(feed, pack))
             elif not feed.finished:
                 raise ExecutorError("Nothing runs and nothing waits, but the study is not finished; report this.")
             feed.tick()
+
+    def _run(self, feed: Feed, pack: Pack) -> Records:
+        def on_partial(partial: Partial) -> None:
+            feed.partial(pack, partial)
+            feed.tick()
+
+        with _threads(pack.resources.cpus):
+            device = self.device or ("cuda" if pack.resources.gpus else "cpu")
+            return run_pack(pack, device, on_partial=on_partial)
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ class Tune:
     def _tuner(self, desk: Any, folder: str) -> Any:
         from ray import tune
 
-        from dlx.executors.tune_shifts import HandOver, Openings
+        from dlx.executors.tune_shifts import HandOver, Openings, Silent
 
         trainable, watch, scheduling = self._parts(desk)
         return tune.Tuner(
@@ -89,6 +89,7 @@ class Tune:
             tune_config=tune.TuneConfig(num_samples=-1, search_alg=Openings(desk), **scheduling),
             run_config=tune.RunConfig(
                 storage_path=folder, stop=HandOver(desk), callbacks=[watch], verbose=0,
+                progress_reporter=Silent(),
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),

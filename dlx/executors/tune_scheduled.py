@@ -16,6 +16,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 from dlx.errors import ExecutorError
 from dlx.executors.tune_cluster import Cluster
 from dlx.executors.tune_failures import reason
+from dlx.executors.tune_partials import Box, deliver, post
 from dlx.executors.tune_shifts import Watch, guarded
 from dlx.executors.tune_worker import placement, prepare
 from dlx.pack import Feed, Pack, Resources
@@ -39,7 +40,7 @@ def run_trial(config: dict[str, Any]) -> None:
             raise Stopped from e
 
     try:
-        records = run_pack(pack, device, None if pack.whole else on_log)
+        records = run_pack(pack, device, None if pack.whole else on_log, post(config["box"], pack))
     except Stopped:
         sys.exit(0)
     tune.report({**last, "records": records})
@@ -82,6 +83,7 @@ class Stage:
         self.feed, self.cluster, self._tell_slots = feed, cluster, tell_slots
         self.error: Exception | None = None
         self.flights: dict[str, Flight] = {}
+        self.box = Box()
         self._smallest: Resources | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -114,7 +116,13 @@ class Stage:
         self._tell_slots(slots)
         asked = pack.resources
         parcel = ray.put(cloudpickle.dumps(pack))  # by reference: configurations come back with every report
-        return {"cpus": asked.cpus, "gpus": asked.gpus, "memory": asked.memory, "parcel": parcel}
+        return {"cpus": asked.cpus, "gpus": asked.gpus, "memory": asked.memory, "parcel": parcel,
+                "box": self.box.name}
+
+    def tick(self) -> None:
+        """Called ten times a second: the feed's own, and what trials have logged."""
+        self.feed.tick()
+        deliver(self.box, self.feed, (flight.pack for flight in self.flights.values()))
 
     def started(self, name: str) -> None:
         """A worker took the trial."""
@@ -143,6 +151,7 @@ class Stage:
 
     def leave(self) -> None:
         """Give back what was never begun."""
+        self.box.clear()
         for flight in self.flights.values():
             if flight.began is None:
                 self.feed.give_back(flight.pack)

@@ -13,12 +13,13 @@ from typing import Any
 import cloudpickle
 import ray
 from ray.tune import Stopper
-from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.progress_reporter import ProgressReporter, TrialProgressCallback
 from ray.tune.search import Searcher
 
 from dlx.errors import ExecutorError
 from dlx.executors.tune_cluster import Cluster
 from dlx.executors.tune_failures import reason
+from dlx.executors.tune_partials import Box, deliver
 from dlx.pack import Feed, Pack, Resources
 
 RENEWED = 2_000  # shifts after which Ray Tune begins afresh; it slows down as it remembers them
@@ -41,6 +42,7 @@ class Desk:
         self.feed, self.cluster, self._tell_slots = feed, cluster, slots
         self.error: Exception | None = None
         self.shifts: dict[str, Shift] = {}
+        self.box = Box()
         self.in_hand: deque[Pack] = deque()  # taken for workers that are starting
         self._smallest: Resources | None = None
         self._opened = self._stillborn = 0
@@ -74,7 +76,13 @@ class Desk:
             return None
         self.shifts[name] = Shift(asked)
         self._opened += 1
-        return {"cpus": asked.cpus, "gpus": asked.gpus, "memory": asked.memory, "workers": len(self.shifts)}
+        return {"cpus": asked.cpus, "gpus": asked.gpus, "memory": asked.memory, "workers": len(self.shifts),
+                "box": self.box.name}
+
+    def tick(self) -> None:
+        """Called ten times a second: the feed's own, and what packs have logged."""
+        self.feed.tick()
+        deliver(self.box, self.feed, (shift.pack for shift in self.shifts.values() if shift.pack is not None))
 
     def _wanted(self) -> Resources | None:
         starting = Counter(s.resources for s in self.shifts.values() if s.worker is None)
@@ -158,6 +166,7 @@ class Desk:
 
     def leave(self) -> None:
         """Give back what was never begun and end the workers that are left."""
+        self.box.clear()
         while self.in_hand:
             self.feed.give_back(self.in_hand.pop())
         for shift in self.shifts.values():
@@ -175,7 +184,7 @@ class Openings(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The configuration of one more, None: not now, FINISHED: no more."""
         desk = self.desk
-        guarded(desk, desk.feed.tick)
+        guarded(desk, desk.tick)
         if guarded(desk, lambda: desk.closing, True):
             return Searcher.FINISHED
         return guarded(desk, lambda: desk.open(trial_id))
@@ -217,11 +226,19 @@ class Watch(TrialProgressCallback):
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Every turn of Ray Tune's loop, at least ten times a second."""
-        guarded(self.desk, self.desk.feed.tick)
+        guarded(self.desk, self.desk.tick)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A worker died."""
         guarded(self.desk, lambda: self.desk.died(trial.trial_id, Path(trial.error_file).read_text()))
+
+
+class Silent(ProgressReporter):
+    """Reports nothing, in the place of Ray Tune's own, which in a notebook shows its trials."""
+
+    def should_report(self, trials: list[Any], done: bool = False) -> bool:
+        """Never."""
+        return False
 
 
 def guarded(desk: Any, call: Callable[[], Any], otherwise: Any = None) -> Any:

@@ -8,6 +8,8 @@ import cloudpickle
 import ray
 from ray import tune
 
+from dlx.executors.tune_partials import post
+from dlx.partials import EVERY, LEAST_OFTEN
 from dlx.worker import run_pack
 
 SHORTEST, LONGEST = 0.01, 0.25  # seconds between two questions for a pack; LONGEST per hundred workers
@@ -36,7 +38,9 @@ class Shift(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Get ready for packs."""
         self._device = prepare(config)
-        self._longest = LONGEST * max(1.0, config["workers"] / 100)
+        self._box, crowd = config["box"], max(1.0, config["workers"] / 100)
+        self._longest = LONGEST * crowd
+        self._every = min(EVERY * crowd, LEAST_OFTEN)
         self._pause = 0.0
         self._parcel: bytes | None = None
 
@@ -53,7 +57,7 @@ class Shift(tune.Trainable):
             pack = cloudpickle.loads(parcel)
         except Exception as e:
             return {"unreadable": f"{type(e).__name__}: {e}"}
-        return {"records": run_pack(pack, self._device)}
+        return {"records": run_pack(pack, self._device, on_partial=post(self._box, pack), every=self._every)}
 
     def _wait(self) -> dict[str, Any]:
         if not self._pause:

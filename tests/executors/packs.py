@@ -20,7 +20,7 @@ class Packs:
 
     def __init__(self, packs, stop_after=None):
         self.queue, self.flying = deque(packs), []
-        self.records, self.losses, self.returned = [], [], []
+        self.records, self.losses, self.returned, self.partials = [], [], [], []
         self.ticks, self.stopped, self.stop_after = 0, False, stop_after
 
     def take(self, resources=None):
@@ -35,6 +35,10 @@ class Packs:
         self.flying.remove(pack)
         self.records.append(records)
         self.stopped = self.stopped or len(self.records) == self.stop_after
+
+    def partial(self, pack, partial):
+        assert pack in self.flying
+        self.partials.append((pack, partial))
 
     def lost(self, pack, reason):
         self.flying.remove(pack)

@@ -1,9 +1,11 @@
+import time
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from packs import Packs, pack_of
 
+from dlx import partials
 from dlx.errors import ExecutorError
 from dlx.executors.local import Local
 from dlx.pack import Resources
@@ -42,6 +44,31 @@ def test_a_feed_that_never_gives_is_an_error():
     feed.take = lambda resources=None: None
     with pytest.raises(ExecutorError, match="nothing waits"):
         Local().run(feed)
+
+
+@dataclass(frozen=True)
+class Long(Trial):
+    seconds: float
+
+    def run(self, ctx):
+        end = time.monotonic() + self.seconds
+        for step in range(10**9):
+            ctx.log(step, x=step)
+            if time.monotonic() > end:
+                return {"y": step}
+            time.sleep(0.01)
+
+
+def test_a_long_pack_says_how_far_it_is_and_lets_the_feed_tick(monkeypatch):
+    monkeypatch.setattr(partials, "FIRST", 0.2)
+    feed = Packs([pack_of(Long(0.6)), pack_of(Long(0.0))])
+    ticks = []
+    feed.tick = lambda: ticks.append(len(feed.flying))
+    Local().run(feed)
+    ((pack, partial),) = feed.partials
+    steps, values = partial.curves[pack.members[0].key]["x"]
+    assert steps == list(range(partial.step + 1)) == values and partial.step >= 5
+    assert ticks == [1, 1, 0, 1, 0], "at the beginning and the end of each pack, and while the long one ran"
 
 
 @dataclass(frozen=True)

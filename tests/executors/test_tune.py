@@ -8,9 +8,12 @@ from packs import Packs, pack_of
 
 from dlx import models, optim
 from dlx.errors import ExecutorError
+from dlx.executors import tune_partials
 from dlx.executors.local import Local
 from dlx.executors.tune import Tune
+from dlx.executors.tune_partials import Box, post
 from dlx.pack import Resources
+from dlx.partials import Partial
 from dlx.training import Training
 
 
@@ -67,6 +70,33 @@ def test_all_slots_are_busy_and_a_long_pack_holds_nothing_up(cluster, trials):
     assert len(times) == 16 and sum(m["begun"] < longest["ended"] for m in beside) >= 8
 
 
+def test_a_long_pack_says_how_far_it_is(cluster, trials):
+    feed = Packs([pack_of(trials.Descent(0.1, 0.4)), pack_of(trials.Descent(0.1))])
+    Tune().run(feed)
+    (pack, partial), *_ = feed.partials
+    assert pack.members[0].trial.pause and 10 <= partial.step < 20
+    ((key, curves),) = partial.curves.items()
+    whole = next(h for h in feed.history if h["key"] == key == pack.members[0].key)
+    assert curves == {"val/loss": (whole["step"][:partial.step], whole["value"][:partial.step])}
+    assert len(feed.rows) == 2 and not feed.losses
+
+
+def test_boxes_of_one_cluster_are_apart_and_are_cleared(cluster, trials, monkeypatch):
+    monkeypatch.setattr(tune_partials, "LOOK", 0.0)
+    mine, other = Box(), Box()
+    pack = pack_of(trials.Double(1.0))
+    send, send_other = post(mine.name, pack), post(other.name, pack)
+    sent = [Partial(step, 9, {"a": {"loss": ([step], [0.5])}}) for step in range(12)]
+    for partial in sent:
+        send(partial)
+    send_other(sent[0])
+    assert mine.collect() == [(pack.members[0].key, partial) for partial in sent], "all, in their order"
+    assert mine.collect() == []
+    send(sent[0])
+    mine.clear()
+    assert mine.collect() == [] and other.collect() == [(pack.members[0].key, sent[0])]
+
+
 def test_a_dead_worker_loses_its_pack_alone(cluster, trials, tmp_path):
     feed = Packs([pack_of(trials.Deadly(str(tmp_path))), pack_of(trials.Deadly(str(tmp_path), True)),
                   *(pack_of(trials.Nap(i, 0.05)) for i in range(10))])
@@ -118,7 +148,9 @@ import sys, time
 sys.path.insert(0, {here!r})
 import psutil
 from packs import Packs, pack_of, study_trials
+from dlx.executors import tune_partials
 from dlx.executors.tune import Tune
+from dlx.executors.tune_partials import Box, post
 
 class Impatient(Packs):
     def tick(self):

@@ -37,6 +37,16 @@ def test_bad_trials_are_pruned_and_all_are_delivered_once(trials, scheduler):
         assert (lengths[key] < 20) == (row["status"] == "pruned")
 
 
+def test_a_long_trial_says_how_far_it_is(trials):
+    whole = replace(pack_of(trials.Descent(0.1, 0.4)), whole=True)
+    feed = Packs([whole, pack_of(trials.Descent(0.9, 0.4))])
+    Tune(scheduler=ASHAScheduler(grace_period=100, max_t=100), metric="val/loss", mode="min").run(feed)
+    assert {pack.members[0].key for pack, _ in feed.partials} == {r["key"] for r in feed.rows}
+    for pack, partial in feed.partials:
+        steps, values = partial.curves[pack.members[0].key]["val/loss"]
+        assert len(feed.rows) == 2 and steps[-1] == partial.step < 20 and len(values) == len(steps)
+
+
 def test_what_must_run_to_its_end_is_not_stopped(trials):
     packs = [pack_of(trials.Descent(floor, 0.01)) for floor in FLOORS]
     feed = Packs([replace(pack, whole=i % 2 == 0) for i, pack in enumerate(packs)])
