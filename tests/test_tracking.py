@@ -1,5 +1,7 @@
 """MLflow as a view of the store: real databases, real servers, really killed."""
 
+import base64
+import dataclasses
 import json
 import math
 import os
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,19 +27,28 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
-from mlflow.utils.validation import _validate_metric_name, _validate_param_name
+from mlflow.utils.validation import _validate_experiment_tag, _validate_metric_name, _validate_param_name
 
+import dlx
+from dlx.claims import Verdict
 from dlx.errors import TrackingError
 from dlx.provenance import Provenance
 from dlx.records import COMPLETED, DIVERGED, FAILED, FINAL, MEMBERSHIP, PRUNED, TUNE, Outcome, Records, to_records
+from dlx.report import Report
 from dlx.stats import means
 from dlx.store import Store
 from dlx.tracking import Summary, Tracking, sender
-from dlx.tracking.client import LARGEST, Experiment, cells_filter, name_of, safe_address
+from dlx.tracking.client import LARGEST, Experiment, name_of, safe_address
 from dlx.tracking.rows import markdown, plain, thin
 from dlx.tracking.ui import ui
+from dlx.tracking.views import CELLS, PREFIX, Layout, cells_filter, views
 
 MADE_WITH = Provenance(command="dlx run x", host="here", dlx="0", commit="abc", dirty=True, diff="-a\n+b\n")
+VERDICT = Verdict(
+    name="a", claim="A is lower than B.", outcome="supported", label="confirmatory", effect=-0.5, low=-0.6, high=-0.4,
+    what="test/error of A − B", margin=0.0, test="t", p=0.01, p_corrected=0.02, smallest_p=None, seeds=5, searches=3,
+    level=0.95,
+)
 CELL, OTHER = "c" * 32, "d" * 32
 LABELS = {CELL: {"model.width": 32, "data.name": "<b>bold</b>"}, OTHER: {"model.width": 64}}
 
@@ -240,7 +252,8 @@ def test_runs_and_table_agree(home: Path, server: MlflowServer, where: str) -> N
     assert t.close() is None
     trials.agree()
     tags = trials.by_key()[key_of(1)].data.tags
-    assert (tags["dlx.cell"], tags["dlx.phase"]) == (CELL, FINAL)
+    assert (tags["dlx.cell_key"], tags["dlx.phase"]) == (CELL, FINAL)
+    assert tags["dlx.cell"] == "width=32 name=<b>bold</b>"
     assert tags["mlflow.runName"] == "width=32 name=<b>bold</b> seed=1"
 
 
@@ -470,20 +483,29 @@ def test_searches_of_a_cell_are_the_sample_of_its_interval(home: Path) -> None:
 
 def test_a_summary_shows_names_with_html_as_text(home: Path, server: MlflowServer) -> None:
     trials = Trials(home, server.uri, "summary")
-    figure, results = home / "curve.png", home / "results.parquet"
-    figure.write_bytes(b"png")
-    results.write_bytes(b"parquet")
+    folder, results = home / "report", home / "results.parquet"
+    figure = folder / "figures" / "curve.png"
+    report = Report(folder / "report.html", folder / "report.md", figures=(figure,), problems=())
+    figure.parent.mkdir(parents=True)
+    for file in (report.html, report.markdown, figure, results):
+        file.write_bytes(b"content")
+    verdicts = [VERDICT, dataclasses.replace(VERDICT, name="b:<i>", outcome="undecided", reasons=("Too | few.",))]
     cells = pa.table({"data | <b>": ["<script>alert(1)</script>"], "test/error": [0.123456]})
     for _ in range(2):
-        assert trials.send(Summary("Why <i>so</i>?", cells, {"curve.png": figure}, results)) is None
+        assert trials.send(Summary("Why <i>so</i>?", cells, results, verdicts, report)) is None
+    assert trials.send(Summary("Why <i>so</i>?", cells, results, verdicts[1:], report)) is None
     (run,) = trials.runs("summary")
+    said = {n: v for n, v in run.data.tags.items() if n.startswith("dlx.verdict.")}
+    assert list(said) == [name_of("dlx.verdict.b:<i>")] and list(said.values()) == ["undecided, confirmatory"]
     note = run.data.tags["mlflow.note.content"]
     assert "<" not in note and "&lt;script&gt;" in note and "0.1235" in note
     assert run.data.tags["mlflow.source.git.commit"] == "abc"
     names = [f.path for f in trials.client().list_artifacts(run.info.run_id)]
-    assert {"figures", "provenance", "results.parquet", "summary.md"} == set(names)
-    experiment = trials.client().get_experiment_by_name("summary")
-    assert "&lt;i&gt;" in experiment.tags["mlflow.note.content"]
+    assert {"figures", "provenance", "report.html", "report.md", "results.parquet", "summary.md"} == set(names)
+    told = trials.client().get_experiment_by_name("summary").tags["mlflow.note.content"]
+    assert "&lt;i&gt;" in told and "**undecided** A is lower" in told and "Too \\| few." in told
+    assert "supported" not in told
+    assert f"runs/{run.info.run_id}/artifacts/report.html" in told
 
 
 def test_a_home_elsewhere_needs_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -523,6 +545,24 @@ def test_an_address_is_shown_without_its_password() -> None:
 # ---------------------------------------------------------------- the UI
 
 
+NAMES = st.lists(st.text(max_size=40), max_size=30, unique=True)
+
+
+@given(NAMES, NAMES, st.booleans())
+def test_views_are_tags_that_mlflow_takes_with_the_objective_first(
+    metrics: list[str], axes: list[str], maximize: bool
+) -> None:
+    objective = dlx.maximize("val/error") if maximize else dlx.minimize("val/error")
+    tags = views(Layout(axes=axes, nuisance=["a[B].lr"], metrics=[*metrics, "test/error"], objective=objective), axes)
+    assert len(tags) == 5
+    for name, value in tags.items():
+        _validate_experiment_tag(name, value)
+    packed = json.loads(tags[f"{PREFIX}{CELLS}"])["state"].removeprefix("deflate;")
+    state = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`test/error`", not maximize)
+    assert state["selectedColumns"][len(axes):][:3] == [f"metrics.`test/error{end}`" for end in ("", "_low", "_high")]
+
+
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_the_ui_says_links_to_cells_and_ends_with_its_caller(home: Path, sign: signal.Signals) -> None:
     trials = Trials(home)
@@ -534,7 +574,7 @@ def test_the_ui_says_links_to_cells_and_ends_with_its_caller(home: Path, sign: s
     try:
         assert process.stdout is not None
         link = process.stdout.readline()
-        assert link.startswith(f"toy: http://127.0.0.1:{port}/#/experiments/1/runs?searchFilter=tags.")
+        assert link.startswith(f"toy: http://127.0.0.1:{port}/#/experiments/1/runs?viewStateShareKey=dlx-cells&")
         with pytest.raises(TrackingError, match="--port"):
             ui(str(home), port=port)
         process.send_signal(sign)

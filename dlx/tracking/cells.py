@@ -10,6 +10,7 @@ from dlx.records import COMPLETED, DIVERGED
 from dlx.stats import clustered, means
 from dlx.tracking.client import Point, Run
 from dlx.tracking.rows import Curves, describe_cell, milliseconds, thin
+from dlx.tracking.views import COLOURS
 
 
 class Final(NamedTuple):
@@ -20,17 +21,26 @@ class Final(NamedTuple):
     search: int
 
 
-def cell_run(cell: str, labels: Mapping[str, Any], trials: Sequence[Final], digest: str) -> Run:
-    """The run of a cell, of its final trials; finite values are averaged, and of how many is the metric ``n``."""
+def cell_run(
+    cell: str, labels: Mapping[str, Any], trials: Sequence[Final], digest: str, place: int | None = None
+) -> Run:
+    """The run of a cell, of its final trials; finite values are averaged, and of how many is the metric ``n``.
+
+    place: among the declared cells, by which they are sorted and the first few coloured.
+    """
     ran = [t for t in trials if t.row["status"] in (COMPLETED, DIVERGED)]
     started = min(milliseconds(t.row) for t in trials)
     ended = max(milliseconds(t.row) + round(t.row["seconds"] * 1000) for t in trials)
     statuses = [t.row["status"] for t in trials]
-    tags = {"kind": "cell", "cell": cell, "digest": digest}
+    name = describe_cell(labels)
+    tags = {"kind": "cell", "cell": name or cell, "cell_key": cell, "digest": digest}
+    if place is not None:
+        tags["row"] = f"{place:07}"
     tags |= {f"n_{status}": str(statuses.count(status)) for status in sorted(set(statuses))}
     points = [p for metric in _metrics(ran) for p in _metric_points(metric, ran, started, ended)]
-    return Run(name=describe_cell(labels) or "all", tags=tags, status="FINISHED" if ran else "FAILED", started=started,
-               ended=ended, params=labels, points=[*points, Point("n", float(len(ran)), 0, ended)])
+    return Run(name=name or "all", tags=tags, status="FINISHED" if ran else "FAILED", started=started, ended=ended,
+               params=labels, points=[*points, Point("n", float(len(ran)), 0, ended)],
+               colour=COLOURS[place] if place is not None and place < len(COLOURS) else "")
 
 
 def _metrics(trials: Sequence[Final]) -> list[str]:

@@ -19,6 +19,7 @@ PAGE = 1000  # runs a listing fetches at once
 LONGEST_NAME = 250  # characters of a run, metric or parameter name
 LONGEST_VALUE = 6000  # characters of a parameter
 LONGEST_TAG = 8000
+COLOUR = "mlflow.runColor"
 LARGEST = 1.7976931348623157e308  # what SQL keeps of an infinite metric
 HTTP_SECONDS = 30  # of one call; a study does not wait for it
 
@@ -52,6 +53,7 @@ class Run:
     ended: int
     params: Mapping[str, Any] = field(default_factory=dict)
     points: Sequence[Point] = ()
+    colour: str = ""  # of its curves, where MLflow does not choose one
 
 
 @dataclass(frozen=True)
@@ -96,20 +98,10 @@ def safe_address(uri: str) -> str:
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def cells_filter() -> str:
-    """The search that shows one run a cell."""
-    return "tags.\"dlx.kind\" = 'cell'"
-
-
-def link(address: str, experiment: str) -> str:
-    """The page of an experiment in MLflow's UI, filtered to its cells."""
-    return f"{address}/#/experiments/{experiment}/runs?searchFilter={urllib.parse.quote(cells_filter(), safe='')}"
-
-
-def experiments(uri: str) -> dict[str, str]:
-    """Name → id of the studies' experiments at an address."""
+def experiments(uri: str) -> dict[str, tuple[str, Mapping[str, str]]]:
+    """Name → id and tags of the studies' experiments at an address."""
     found = _client(uri).search_experiments(filter_string="tags.`dlx.study` != ''")
-    return {e.name: e.experiment_id for e in found}
+    return {e.name: (e.experiment_id, dict(e.tags)) for e in found}
 
 
 def refused(error: BaseException) -> bool:
@@ -163,25 +155,42 @@ class Experiment:
             if not token:
                 return
 
-    def send(self, run: Run, attach: Callable[[str], None] | None = None) -> str:
-        """Create a run with everything it holds, terminate it, and return its id; ``attach``: adds files by the id."""
-        from mlflow.entities import Metric, Param
+    def begin(self, run: Run) -> str:
+        """Create a run with its parameters, which then runs, and return its id."""
+        from mlflow.entities import Param
 
         tags = {f"dlx.{name}": value[-LONGEST_TAG:] for name, value in run.tags.items()}
+        if run.colour:
+            tags[COLOUR] = run.colour
         made = self._client.create_run(self.id, run.started, tags, run.name[:LONGEST_NAME])
-        metrics = [Metric(name_of(p.metric), p.value, p.time, p.step) for p in run.points]
         params = [Param(name_of(name), str(value)[:LONGEST_VALUE]) for name, value in run.params.items()]
-        self._client.log_batch(made.info.run_id, metrics, params)
-        if attach is not None:
-            attach(made.info.run_id)
-        self._client.set_terminated(made.info.run_id, run.status, run.ended)
+        self.log(made.info.run_id, run.points, params)
         return str(made.info.run_id)
+
+    def log(self, run_id: str, points: Sequence[Point], params: Sequence[Any] = ()) -> None:
+        """Add points, and parameters of MLflow's own class, to a run."""
+        from mlflow.entities import Metric
+
+        metrics = [Metric(name_of(p.metric), p.value, p.time, p.step) for p in points]
+        self._client.log_batch(run_id, metrics, params)
+
+    def send(self, run: Run, attach: Callable[[str], None] | None = None) -> str:
+        """Create a run with everything it holds, terminate it, and return its id; ``attach``: adds files by the id."""
+        run_id = self.begin(run)
+        if attach is not None:
+            attach(run_id)
+        self._client.set_terminated(run_id, run.status, run.ended)
+        return run_id
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run (full names) in one call."""
         from mlflow.entities import RunTag
 
         self._client.log_batch(run_id, tags=[RunTag(name, value[:LONGEST_TAG]) for name, value in tags.items()])
+
+    def untag(self, run_id: str, name: str) -> None:
+        """Remove a tag (full name) of a run."""
+        self._client.delete_tag(run_id, name)
 
     def delete(self, run_id: str) -> None:
         """Move a run to MLflow's trash."""
@@ -190,6 +199,10 @@ class Experiment:
     def attach_file(self, run_id: str, file: Path, folder: str | None = None) -> None:
         """Put a file among the artifacts of a run."""
         self._client.log_artifact(run_id, str(file), folder)
+
+    def attach_folder(self, run_id: str, folder: Path) -> None:
+        """Put all that lies in a folder among the artifacts of a run."""
+        self._client.log_artifacts(run_id, str(folder))
 
     def attach_text(self, run_id: str, name: str, text: str) -> None:
         """Put a text among the artifacts of a run."""

@@ -1,37 +1,26 @@
 """What MLflow lacks of a store, and the sending of it: each key once, whatever was interrupted before."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from dlx.provenance import Provenance
-from dlx.records import FAILED, now
+from dlx.records import FAILED
 from dlx.store import Store
-from dlx.tracking.client import LONGEST_TAG, Experiment, Run, Sent, cells_filter, refused
-from dlx.tracking.rows import Labels, Slots, curves_of, markdown, milliseconds, plain, run_of
+from dlx.tracking import summary, views
+from dlx.tracking.client import Experiment, Run, Sent, refused
+from dlx.tracking.growing import Growing, Nursery
+from dlx.tracking.rows import Labels, Slots, curves_of, describe_cell, milliseconds, run_of
+from dlx.tracking.views import Layout
 from dlx.tracking.weights import Weights
 
+FORM = b"2"  # of what MLflow is told of a trial
+KIND = "mlflow.experimentKind"
 CHUNK = 200  # keys that are read from the store at once
-NOTE = "mlflow.note.content"
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a study's run leaves in MLflow beside its trials.
-
-    ``cells``: one row a cell, shown as it is; ``figures``: name among the artifacts → file; ``results``: the Parquet
-    file of all results.
-    """
-
-    question: str
-    cells: pa.Table | None = None
-    figures: Mapping[str, Path] = field(default_factory=dict)
-    results: Path | None = None
-
+SAMPLE = 20  # final trials that are asked which metrics there are
 
 class Changed(NamedTuple):
     """A cell whose run must be written: (key, search) of its final trials, their digest, and its runs so far."""
@@ -50,10 +39,12 @@ class Mirror:
 
     def __init__(
         self, store: Store, question: str, labels: Labels, provenance: Provenance, connect: Callable[[], Experiment],
-        beat: Callable[[], None], weights: Weights,
+        beat: Callable[[], None], weights: Weights, layout: Layout,
     ) -> None:
         self._store, self._question, self._labels, self._provenance = store, question, labels, provenance
-        self._connect, self._beat, self._weights = connect, beat, weights
+        self._connect, self._beat, self._weights, self._layout = connect, beat, weights, layout
+        self._nursery = Nursery(store.home, labels)
+        self._places = {cell: place for place, cell in enumerate(layout.cells)}
         self._experiment: Experiment | None = None
         self._slots = Slots()
         self._sent: dict[str, int] = {}  # key → start of the row that was sent
@@ -65,12 +56,18 @@ class Mirror:
         """The experiment, connected to when it is not."""
         if self._experiment is None:
             self._experiment = self._connect()
+            first = {summary.NOTE: summary.describe(self._experiment.id, self._question), **self._views()}
+            known = self._experiment.tags  # what the last run said of its end is not taken back
             self._experiment.describe({
-                "dlx.study": self._experiment.name,
-                NOTE: f"{plain(self._question)}\n\nOne run a cell, with means and intervals: `{cells_filter()}`",
+                "dlx.study": self._experiment.name, KIND: "custom_model_development",
+                **{name: value for name, value in first.items() if name not in known},
             })
             self._beat()
         return self._experiment
+
+    def _views(self, curves: Collection[str] | None = None) -> dict[str, str]:
+        cells = [describe_cell(self._labels(cell)) or cell for cell in self._layout.cells[:views.MOST_FOLDED]]
+        return views.views(self._layout, cells, curves)
 
     def disconnect(self) -> None:
         """Connect anew before the next call."""
@@ -89,6 +86,9 @@ class Mirror:
         held: set[str] = set()
         for run in self._listed():
             key = run.tags.get("key", "")
+            if run.tags.get("home") == self._nursery.home and key not in self._nursery:  # a killed driver's
+                self._remove(run)
+                continue
             if key not in statuses:
                 continue
             self._doubtful.add(key)
@@ -120,7 +120,24 @@ class Mirror:
         if key not in self._doubtful or not self._holds(key, run):
             self._doubtful.add(key)
             self._send(key, run)
+        self._nursery.forget(key)
         self._sent[key] = run.started
+
+    def grow(self, new: Growing) -> None:
+        """Show what is new of a trial that still runs."""
+        if new.key not in self._sent:
+            self._touch()
+            self._doubtful.add(new.key)
+            self._nursery.grow(self.experiment, new)
+
+    @property
+    def growing(self) -> Nursery:
+        """The runs of trials that still run."""
+        return self._nursery
+
+    def end(self, key: str) -> None:
+        """A trial runs no more: what was shown of it goes, unless it was stored and sent."""
+        self._nursery.end(self.experiment, key)
 
     def _send(self, key: str, run: Run) -> None:
         try:
@@ -168,7 +185,10 @@ class Mirror:
         return found
 
     def _refile(self, key: str, run: Sent) -> None:
-        tags = {name: value for name, value in self._slots.tags(key).items() if run.tags.get(name, "") != value}
+        now = self._slots.tags(key, self._labels)
+        if now["cell"] == now["cell_key"]:  # a cell that today's declaration does not have
+            del now["cell"]
+        tags = {name: value for name, value in now.items() if run.tags.get(name, "") != value}
         if tags and key in self._slots:
             self._touch()
             self.experiment.tag(run.id, {f"dlx.{name}": value for name, value in tags.items()})
@@ -194,7 +214,8 @@ class Mirror:
                 trials = [Final(rows[key], rows[key]["curves"], search) for key, search in c.slots if key in rows]
                 self._touch()
                 if trials:
-                    self.experiment.send(cell_run(c.cell, self._labels(c.cell), trials, c.digest))
+                    place = self._places.get(c.cell)
+                    self.experiment.send(cell_run(c.cell, self._labels(c.cell), trials, c.digest, place))
                     for run in c.before:
                         self.experiment.delete(run.id)
                 yield
@@ -203,57 +224,32 @@ class Mirror:
         statuses = self._read()
         old: dict[str, list[Sent]] = {}
         for run in self.experiment.runs("cell"):
-            old.setdefault(run.tags.get("cell", ""), []).append(run)
+            old.setdefault(run.tags.get("cell_key", run.tags.get("cell", "")), []).append(run)
         changed = []
         for cell, filed in self._slots.final().items():
             slots = [(key, search) for key, search in filed if key in statuses]
-            digest = hashlib.blake2b(repr([(*s, statuses[s[0]]) for s in slots]).encode(), digest_size=16).hexdigest()
+            shown = self._places.get(cell), describe_cell(self._labels(cell)), [(*s, statuses[s[0]]) for s in slots]
+            digest = hashlib.blake2b(repr(shown).encode(), digest_size=16).hexdigest()
             before = old.get(cell, [])
             told = len(before) == 1 and before[0].whole and before[0].tags.get("digest") == digest
             if slots and not told:
                 changed.append(Changed(cell, slots, digest, before))
         return changed
 
-    def summarise(self, summary: Summary) -> None:
-        """Write the summary run, always the same one, so that its address stays."""
-        old = list(self.experiment.runs("summary"))
-        run_id = old[0].id if old else self.experiment.send(self._summary_run())
-        for run in old[1:]:
-            self.experiment.delete(run.id)
-        table = "" if summary.cells is None else "\n\n" + markdown(summary.cells)
-        text = plain(summary.question) + table
-        self.experiment.tag(run_id, {NOTE: text[:LONGEST_TAG].rpartition("\n")[0] if len(text) > LONGEST_TAG else text,
-                                     **self._origin()})
-        self.experiment.attach_text(run_id, "summary.md", text)
-        if self._provenance.diff:
-            self.experiment.attach_text(run_id, "provenance/changes.diff", self._provenance.diff)
-        for name, file in summary.figures.items():
-            self._beat()
-            self.experiment.attach_file(run_id, file, str(Path("figures", name).parent))
-        if summary.results is not None:
-            self._beat()
-            self.experiment.attach_file(run_id, summary.results)
+    def summarise(self, found: summary.Summary) -> None:
+        """Write the summary run, and the experiment's description and views, which now know all metrics."""
+        note = summary.write(self.experiment, found, self._provenance, self._beat)
+        rows = self.load([key for filed in self._slots.final().values() for key, _ in filed[:1]][:SAMPLE])
+        curves = {metric for row in rows for metric, (steps, _) in row["curves"].items() if len(steps) > 1}
+        metrics = [m for row in rows for m in (*dict(row["metrics"] or []), *row["curves"])]
+        self._layout = replace(self._layout, metrics=(*self._layout.metrics, *metrics))
+        self.experiment.describe({summary.NOTE: note, **self._views(curves)})
 
     def seal(self) -> None:
         """Note in MLflow that it holds everything there is."""
         if not self._clean:
             self.experiment.describe({"dlx.sent": fingerprint(self._store)})
             self._clean = True
-
-    def _summary_run(self) -> Run:
-        time = round(now() * 1000)
-        return Run(name="summary", tags={"kind": "summary"}, status="FINISHED", started=time, ended=time)
-
-    def _origin(self) -> dict[str, str]:
-        """Provenance as tags; ``mlflow.source.git.commit`` is the one MLflow knows."""
-        p = self._provenance
-        tags = {"dlx.command": p.command, "dlx.host": p.host, "dlx.version": p.dlx, "dlx.dirty": str(p.dirty).lower()}
-        if p.commit:
-            tags |= {"mlflow.source.git.commit": p.commit, "dlx.commit": p.commit}
-        if p.branch:
-            tags["dlx.branch"] = p.branch
-        tags |= {f"dlx.versions.{name}": value for name, value in p.versions.items()}
-        return tags | {f"dlx.hardware.{name}": value for name, value in p.hardware.items()}
 
 
 def _batches(cells: Sequence[Changed]) -> Iterator[list[Changed]]:
@@ -270,7 +266,7 @@ def _batches(cells: Sequence[Changed]) -> Iterator[list[Changed]]:
 
 def fingerprint(store: Store) -> str:
     """Digest of all that MLflow is told of a store's trials."""
-    hashed = hashlib.blake2b(digest_size=16)
+    hashed = hashlib.blake2b(FORM, digest_size=16)
     statuses = store.statuses()
     failed = _starts_of_failed(store, statuses)
     for key in sorted(statuses):

@@ -54,11 +54,12 @@ class Slots:
     def __contains__(self, key: str) -> bool:
         return key in self._of
 
-    def tags(self, key: str) -> dict[str, str]:
-        """Cell, phase and (several, with commas, when they chose alike) search of a key."""
+    def tags(self, key: str, labels: Labels) -> dict[str, str]:
+        """Cell (by name and by key), phase and (several, with commas, when they chose alike) search of a key."""
         first = self.first(key)
         same = {s.search for s in self._of.get(key, ()) if (s.cell, s.phase) == first[:2] and s.search is not None}
-        return {"cell": first.cell, "phase": first.phase, "search": ",".join(map(str, sorted(same)))}
+        name = describe_cell(labels(first.cell)) or first.cell
+        return {"cell": name, "cell_key": first.cell, "phase": first.phase, "search": ",".join(map(str, sorted(same)))}
 
     def final(self) -> dict[str, list[tuple[str, int]]]:
         """Cell → (key, search) of its final trials, in a fixed order; trials without a search are of search 0."""
@@ -89,11 +90,11 @@ def run_of(row: Mapping[str, Any], curves: Curves, slots: Slots, labels: Labels)
     ended = started + round(row["seconds"] * 1000)
     slot = slots.first(key)
     tags = {"kind": "trial", "key": key, "seed": str(row["seed"]), "status": row["status"]}
-    tags |= {name: value for name, value in slots.tags(key).items() if value}
+    tags |= {name: value for name, value in slots.tags(key, labels).items() if value}
     tags |= {name: str(row[name]) for name in ("members", "host", "device", "source", "error") if row[name]}
     return Run(
-        name=_name(slot, row["seed"], labels(slot.cell)), tags=tags, status=_STATUS.get(row["status"], "FINISHED"),
-        started=started, ended=ended, params=json.loads(row["values"]),
+        name=name_of_trial(slot, row["seed"], labels(slot.cell)), tags=tags,
+        status=_STATUS.get(row["status"], "FINISHED"), started=started, ended=ended, params=json.loads(row["values"]),
         points=list(_points(dict(row["metrics"] or []), curves, started, ended)),
     )
 
@@ -110,7 +111,8 @@ def describe_cell(labels: Mapping[str, Any]) -> str:
     return " ".join(f"{axis.rpartition('.')[2]}={value}" for axis, value in labels.items())
 
 
-def _name(slot: Slot, seed: int, labels: Mapping[str, Any]) -> str:
+def name_of_trial(slot: Slot, seed: int, labels: Mapping[str, Any]) -> str:
+    """What sets a trial apart: ``width=32 optimizer=SGD lr=0.1 tune seed=3``."""
     nuisance = json.loads(slot.params) if slot.params else {}
     phase = "" if slot.phase == FINAL else slot.phase
     return " ".join(filter(None, (describe_cell(labels), describe_cell(nuisance), phase, f"seed={seed}")))

@@ -3,28 +3,28 @@
 What MLflow misses, because it is slow, down or killed, stays in the store; the next run sends it.
 """
 
-import contextlib
-import fcntl
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from dlx.errors import TrackingError
 from dlx.provenance import Provenance
 from dlx.records import HISTORY, TRIALS, Records
 from dlx.store import Store
+from dlx.tracking.address import SQLITE, database, is_server, migrating, reason
 from dlx.tracking.client import Experiment, refused, safe_address, surroundings
-from dlx.tracking.mirror import CHUNK, Mirror, Summary
+from dlx.tracking.growing import MOST, Growing, Place, Points
+from dlx.tracking.mirror import CHUNK, Mirror
 from dlx.tracking.rows import Labels, curves_of
+from dlx.tracking.summary import Summary
+from dlx.tracking.views import Layout
 from dlx.tracking.weights import Weights
 
-SQLITE = "sqlite:///"
 LONGEST_QUEUE = 2_000  # trials that wait in memory; of those beyond only the keys, they are read from the store again
 FLOOD = 300  # waiting trials beyond which MLflow, while packs run, leaves the processor to them most of the time
 REST = 4.0  # times what sending took
@@ -46,23 +46,25 @@ class Tracking:
 
     ``uri``: the argument, else ``$MLFLOW_TRACKING_URI``, else a database in the home. Raises TrackingError when the
     home is on no file system of this machine and there is no address. ``keep``: as the study has it; runs are told
-    where the weights lie, and a server gets those of final trials.
+    where the weights lie, and a server gets those of final trials. ``layout``: what the UI shows first.
     """
 
     def __init__(
         self, store: Store, question: str, labels: Labels, provenance: Provenance, uri: str | None = None,
-        keep: str = "none",
+        keep: str = "none", layout: Layout = Layout(),
     ) -> None:
-        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or _database(store)
+        self.uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or database(store)
         self._given = store
         self._store = Store(store.study, store.home)  # its own, for the thread alone
-        self._weights = Weights(self._store, keep, upload=_is_server(self.uri))
-        self._mirror = Mirror(self._store, question, labels, provenance, self._open, self._beat, self._weights)
+        self._weights = Weights(self._store, keep, upload=is_server(self.uri))
+        self._mirror = Mirror(self._store, question, labels, provenance, self._open, self._beat, self._weights, layout)
         self._queue: deque[_Committed] = deque()
         self._queued = 0  # trials in the queue
         self._rows: deque[dict[str, Any]] = deque()  # next to be sent
         self._refile: deque[str] = deque()  # keys that were stored before and are filed under more now
         self._backlog: deque[str] = deque()  # keys to read from the store and send
+        self._partial: dict[str, Growing] = {}  # what is new of trials that still run
+        self._landed: deque[str] = deque()  # keys of trials that run no more
         self._behind = True  # what MLflow lacks is not known
         self._refused: dict[str, str] = {}  # key → why MLflow will never take it
         self._reason = ""
@@ -94,6 +96,29 @@ class Tracking:
             self._queue.append(_Committed(keys, records if self._queued <= LONGEST_QUEUE else (), membership))
         self._wake.set()
 
+    def partial(
+        self, key: str, seed: int, values: Mapping[str, Any], slot: Place, started: float, points: Points
+    ) -> None:
+        """Show what is new of a trial that still runs, of a few such, when nothing else waits; returns at once.
+
+        ``started``: seconds since the epoch; ``points``: metric, step, value.
+        """
+        shown = self._mirror.growing
+        with self._lock:
+            if key in self._partial:
+                self._partial[key] = self._partial[key].with_more(points)
+            elif key in shown or len(shown) + len(self._partial) < MOST:
+                self._partial[key] = Growing(key, seed, values, slot, started, points)
+        self._wake.set()
+
+    def landed(self, keys: Sequence[str]) -> None:
+        """Trials run no more, whatever became of them; returns at once."""
+        with self._lock:
+            for key in keys:
+                self._partial.pop(key, None)
+                if key in self._mirror.growing:
+                    self._landed.append(key)
+
     def close(self, summary: Summary | None = None, patience: float = 60.0) -> str | None:
         """Wait for what is on its way while MLflow answers, at most ``patience`` seconds; what it missed, or None."""
         if self._thread is None:
@@ -103,7 +128,7 @@ class Tracking:
         self._closed.set()
         self._wake.set()
         end = time.monotonic() + patience
-        still = STANDSTILL if _is_server(self.uri) else patience
+        still = STANDSTILL if is_server(self.uri) else patience
         while self._thread.is_alive() and time.monotonic() < min(end, self._answered + still):
             self._thread.join(0.1)
         if self._thread.is_alive() and not self._failures:
@@ -145,6 +170,8 @@ class Tracking:
                 self._backlog.popleft()
         elif self._queue:
             self._take()
+        elif self._partial or self._landed:
+            self._show()
         elif self._closed.is_set():
             self._finish()
         else:
@@ -177,20 +204,32 @@ class Tracking:
         curves = curves_of(pa.Table.from_batches([r.history for r in records], HISTORY))
         self._rows.extend({**row, "curves": curves.get(row["key"], {})} for row in trials.to_pylist())
 
+    def _show(self) -> None:
+        """One change to the runs of trials that still run; what fails is not tried again."""
+        with self._lock:
+            ended = self._landed.popleft() if self._landed else None
+            new = self._partial.pop(next(iter(self._partial))) if ended is None else None
+        if ended is not None:
+            self._mirror.end(ended)
+        if new is not None:
+            self._mirror.grow(new)
+
     def _finish(self) -> None:
+        for key in self._mirror.growing.keys:
+            self._mirror.end(key)
         for _ in self._mirror.cells():
             self._beat()
             if self._abandoned:
                 return
         if self._summary is not None:
             self._mirror.summarise(self._summary)
-        if not self._refused:
+        if not self._refused and not self._mirror.growing.doubtful:
             self._mirror.seal()
         self._done = True
 
     def _failed(self, error: Exception) -> None:
         """Set aside a row that MLflow refuses twice; try anything else again after a pause."""
-        self._reason = _reason(error)
+        self._reason = reason(error)
         self._failures += 1
         if refused(error) and self._failures > 1 and self._rows:
             row = self._rows.popleft()
@@ -206,8 +245,8 @@ class Tracking:
 
     def _open(self) -> Experiment:
         home = self._store.local_home
-        artifacts = None if home is None or _is_server(self.uri) else home / "mlartifacts"
-        with _migrating(self.uri):
+        artifacts = None if home is None or is_server(self.uri) else home / "mlartifacts"
+        with migrating(self.uri):
             return Experiment(self.uri, self._store.study, artifacts)
 
     def _beat(self) -> None:
@@ -217,7 +256,7 @@ class Tracking:
         where = f"MLflow at {safe_address(self.uri)}"
         if self._done and not self._refused:
             problem = self._weights.problem
-            return f"{where} takes no weights ({_reason(problem)}); they are in the home." if problem else None
+            return f"{where} takes no weights ({reason(problem)}); they are in the home." if problem else None
         if self._done:
             key, why = next(iter(self._refused.items()))
             return f"{where} refuses {len(self._refused)} of the trials, {key} first ({why}); the store has them."
@@ -226,45 +265,3 @@ class Tracking:
         if self._behind:
             what = "trials"
         return f"{where} lacks {what} of this study ({self._reason}); the store has them and the next run sends them."
-
-
-@contextlib.contextmanager
-def _migrating(uri: str) -> Iterator[None]:
-    """One process at a time makes the tables of a new database, or brings those of an old one up to date."""
-    if _is_server(uri):
-        yield
-        return
-    with open(f"{uri.removeprefix(SQLITE)}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _is_server(uri: str) -> bool:
-    return not uri.startswith("sqlite:")
-
-
-def _database(store: Store) -> str:
-    if store.local_home is None:
-        raise TrackingError(
-            f"MLflow has no place in the home {store.home}, which is on no file system of this machine; set "
-            "MLFLOW_TRACKING_URI to the address of a tracking server."
-        )
-    if "?" in str(store.local_home):
-        raise TrackingError(
-            f"MLflow has no place in the home {store.local_home}, as no SQLite address holds its '?'; rename the "
-            "folder, or set MLFLOW_TRACKING_URI."
-        )
-    return f"{SQLITE}{(store.local_home / 'mlflow.db').absolute()}"
-
-
-def _reason(error: Exception) -> str:
-    """An error of MLflow's or of the network in a few words."""
-    text = " ".join(str(error).split())
-    for sign, words in (
-        ("timed out", "it does not answer in time"), ("timeout", "it does not answer in time"),
-        ("Connection refused", "the connection is refused"), ("database is locked", "its database is locked"),
-        ("Max retries", "it cannot be reached"), ("Connection aborted", "it broke the connection off"),
-    ):
-        if sign in text:
-            return words
-    return (text[:160] or type(error).__name__).rstrip(".")

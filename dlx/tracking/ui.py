@@ -13,7 +13,8 @@ from pathlib import Path
 
 from dlx.errors import TrackingError
 from dlx.store import Store
-from dlx.tracking.client import experiments, link, surroundings
+from dlx.tracking.client import experiments, surroundings
+from dlx.tracking.views import CELLS, PREFIX, link, link_without_views
 
 PORT = 5000
 STARTING = 120.0  # seconds that a server gets to answer
@@ -21,7 +22,7 @@ ENDING = 10.0  # seconds that it gets to end
 
 
 def ui(home: str | None = None, host: str = "127.0.0.1", port: int = PORT, say: Callable[[str], None] = print) -> None:
-    """Serve the MLflow UI of a home until Ctrl-C or SIGTERM; says one link a study, filtered to its cells.
+    """Serve the MLflow UI of a home until Ctrl-C or SIGTERM; says one link a study, which shows its cells.
 
     Raises TrackingError when the home has no MLflow database or the port is taken.
     """
@@ -32,8 +33,9 @@ def ui(home: str | None = None, host: str = "127.0.0.1", port: int = PORT, say: 
         _wait_for(server, host, port)
         with surroundings():
             found = experiments(f"sqlite:///{database}")
-        for study, experiment in sorted(found.items()):
-            say(f"{study}: {link(address, experiment)}")
+        for study, (experiment, tags) in sorted(found.items()):
+            page = link(experiment) if f"{PREFIX}{CELLS}" in tags else link_without_views(experiment)
+            say(f"{study}: {address}/{page}")
         say(f"MLflow serves {database.parent} at {address}; end it with Ctrl-C.")
         server.wait()
 
