@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import json
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from dlx import checkpoint
 from dlx.errors import StoreError
 from dlx.records import COMPLETED, DIVERGED, PRUNED
+from dlx.space import Cell
 from dlx.store import Store
 from dlx.study import Study
 from dlx.training import Training
@@ -59,8 +60,8 @@ def load_model(study: Study, store: Store, table: pa.Table, key: str, which: Whi
     seed, name = rows[0]["seed"], _name(key, which)
     if not checkpoint.exists(store.folder, name):
         raise StoreError(_absent(key, which, rows[0]["status"]))
-    trial = next((t for row in rows for t in _candidates(study, store, row["cell"], key) if trial_key(t, seed) == key),
-                 None)
+    filed, cells = store.membership(), cells_of(study, [row["cell"] for row in rows])
+    trial = next((t for cell in cells.values() if (t := trial_of(study, cell, filed, key, seed)) is not None), None)
     if not isinstance(trial, Training):
         what = "of no setting in today's declaration" if trial is None else f"a {type(trial).__name__}"
         raise StoreError(
@@ -86,17 +87,34 @@ def _absent(key: str, which: Which, status: str) -> str:
     )
 
 
-def _candidates(study: Study, store: Store, cell: str, key: str) -> Iterator[Trial]:
+def cells_of(study: Study, keys: Collection[str]) -> dict[str, Cell]:
+    """The cells of today's declaration that rows are filed under, by these keys of theirs."""
+    wanted, found = set(keys), dict[str, Cell]()
+    for cell in study.space.cells:
+        if len(found) == len(wanted):
+            break
+        if (name := study.cell_key(cell)) in wanted:
+            found[name] = cell
+    return found
+
+
+def trial_of(study: Study, cell: Cell, filed: pa.Table, key: str, seed: int) -> Trial | None:
+    """The trial with this key in a cell, or among the parents there; None where today's declaration makes none.
+
+    filed: the membership table.
+    """
+    return next((t for t in _candidates(study, cell, filed, key) if trial_key(t, seed) == key), None)
+
+
+def _candidates(study: Study, cell: Cell, filed: pa.Table, key: str) -> Iterator[Trial]:
     """Trials of a cell and their parents, those filed under the key first."""
-    found = next(c for c in study.space.cells if study.cell_key(c) == cell)
     texts: list[str | None] = [None]
-    if study.space.is_tuned(found):
-        filed = store.membership()
-        filed = filed.filter(pc.and_(pc.equal(filed["cell"], cell), pc.is_valid(filed["params"])))
+    if study.space.is_tuned(cell):
+        filed = filed.filter(pc.and_(pc.equal(filed["cell"], study.cell_key(cell)), pc.is_valid(filed["params"])))
         own = filed.filter(pc.equal(filed["key"], key))
         texts = list(dict.fromkeys([*own["params"].to_pylist(), *filed["params"].to_pylist()]))
     for text in texts:
-        yield from lineage(study.space.trial(found, json.loads(text) if text else None))
+        yield from lineage(study.space.trial(cell, json.loads(text) if text else None))
 
 
 def _with_weights(trial: Training, seed: int, state: "dict[str, torch.Tensor]", what: str) -> "torch.nn.Module":

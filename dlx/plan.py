@@ -68,6 +68,11 @@ class Plan:
         lines += ["", f"packs to run: {about}{self.packs:,}", f"time on one slot: {self._time()}"]
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        from dlx.notebook import plan_html
+
+        return plan_html(self)
+
     def _time(self) -> str:
         if not self.missing:
             return "none, all is stored"
