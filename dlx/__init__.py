@@ -6,7 +6,7 @@ import typing
 from dlx.trial import trial  # now, because importing the module of this name later would put it in its place
 
 if typing.TYPE_CHECKING:
-    from dlx import data, figures, losses, metrics, models, noise, optim
+    from dlx import analysis, claims, data, figures, losses, metrics, models, noise, optim
     from dlx.canonical import File
     from dlx.context import Context
     from dlx.errors import DeclarationError, DlxError, ExecutorError, HeldError, StoreError, TrackingError
@@ -36,7 +36,7 @@ _HOMES = {
     "trial": ("Trial", "field"),
     "tuning": ("CMA", "GP", "QMC", "TPE", "Random", "maximize", "minimize"),
 }
-_SHELVES = ("data", "figures", "losses", "metrics", "models", "noise", "optim")
+_SHELVES = ("analysis", "claims", "data", "figures", "losses", "metrics", "models", "noise", "optim")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted([*_HOME_OF, *_SHELVES, "trial"])

@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dlx.errors import DeclarationError
+
 if TYPE_CHECKING:
+    from dlx.declaration import Declaration
+    from dlx.results import Results
     from dlx.study import Study
 
 
@@ -27,6 +31,41 @@ class Chosen:
         if self.preset is not None:
             study = study.preset(self.preset)
         return study.with_(dict(parse(text) for text in self.sets)) if self.sets else study
+
+    def results(self) -> "Results":
+        """What is stored of it; of a study whose file is not here, by what the home says that it declared."""
+        from dlx.results import Results
+
+        try:
+            return self.study().results(self.home)
+        except DeclarationError:
+            declared = self._declared()
+            if declared is None:
+                raise
+            return Results.of(declared, self.home)
+
+    def study_name(self) -> str:
+        """What the study is called; of one whose file is not here, as the home knows it."""
+        try:
+            return self.study().name
+        except DeclarationError:
+            if not self._is_in_home():
+                raise
+            return self.name
+
+    def _declared(self) -> "Declaration | None":
+        from dlx.declaration import Declaration
+        from dlx.store import Store
+        from dlx.study import FULL
+
+        if self.sets or not self._is_in_home():
+            return None
+        return Declaration.stored(Store(self.name, self.home), self.preset or FULL)
+
+    def _is_in_home(self) -> bool:
+        from dlx.home import studies
+
+        return self.name in studies(self.home)
 
     def command(self, verb: str, options: Mapping[str, Any] | None = None) -> str:
         """The command line that does something else with the same."""

@@ -1,23 +1,17 @@
-"""The command line: list, plan, run, show, export, ui. Engines are imported by the commands that need them."""
+"""The command line: list, plan, run, show, report, export, ui. Engines are imported by the commands that need them."""
 
-import os
-import shlex
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from dlx.chosen import Chosen
 from dlx.errors import DlxError
 from dlx.executors.local import leave, stray_threads
-from dlx.tables import clean
-
-if TYPE_CHECKING:
-    from dlx.results import Results
-    from dlx.study import Study
+from dlx.printed import say_next, say_results, show_table, warn
+from dlx.text import clean
 
 REFUSED, MISSING, FAILED = 2, 3, 4  # exit codes; 0: every wanted trial is stored and none failed
 
@@ -49,47 +43,18 @@ class Format(StrEnum):
 
 @app.command("list")
 def list_(home: Home = None) -> None:
-    """List every study with its question, and how many of its trials are stored."""
-    from rich.table import Table
-    from rich.text import Text
+    """List every study with its question, how many of its trials are stored, and how its claims came out."""
+    from dlx import listing
+    from dlx.printed import listed
 
-    from dlx.home import studies
-    from dlx.loading import find_all
-
-    table = Table(box=None, pad_edge=False)
-    for column, wraps in (("study", False), ("stored/wanted", False), ("question", True)):
-        table.add_column(column, no_wrap=not wraps, justify="right" if column.startswith("stored") else "left")
-    found = find_all()
-    rows = [(one.name, *_stand(one.study, home)) for one in found if one.study is not None]
-    known = {one.study.name for one in found if one.study is not None}
-    rows += [(name, *_alone(name, home)) for name in studies(home) if name not in known]
-    for row in rows:
-        table.add_row(*(Text(clean(cell)) for cell in row))
-    if rows:
-        _show(table)
+    found, problems = listing.entries(home)
+    if found:
+        show_table(listed(found))
     else:
         print("There are no studies here; put study files into a folder named studies.")
-    for one in found:
-        if one.problem:
-            _warn(one.problem)
-
-
-def _stand(study: "Study", home: str | None) -> tuple[str, str]:
-    """Stored and wanted trials of a study, and its question."""
-    try:
-        plan = study.plan(home)
-    except DlxError as e:
-        return "?", f"{study.question} ({e})"
-    return f"{plan.stored:,}/{plan.wanted:,}", study.question
-
-
-def _alone(name: str, home: str | None) -> tuple[str, str]:
-    """The same of a study that the home holds without its file."""
-    from dlx.store import Store
-
-    store = Store(name, home)
-    question = (store.declaration() or {}).get("question", "")
-    return f"{len(store.statuses()):,}/?", f"{question} (its file is not here)"
+    if rate := listing.false_discoveries(found):
+        print(f"\n{rate}")
+    warn(*problems)
 
 
 @app.command()
@@ -97,7 +62,7 @@ def plan(study: Name, preset: Preset = None, sets: Sets = None, home: Home = Non
     """Say what a run would do; start nothing."""
     found = Chosen(study, preset, tuple(sets or ()), home).study().plan(home)
     print(found)
-    _warn(*found.damaged)
+    warn(*found.damaged)
 
 
 @app.command()
@@ -130,11 +95,11 @@ def run(
             tracking_uri=tracking_uri,
         )
     except KeyboardInterrupt:
-        _warn(f"stopped; what had finished is stored, and this goes on from there: {chosen.command('run', again)}")
+        warn(f"stopped; what had finished is stored, and this goes on from there: {chosen.command('run', again)}")
         raise typer.Exit(MISSING) from None
     if not quiet:
-        _say_results(chosen, results)
-        _say_next(chosen, results, again)
+        say_results(chosen, results)
+        say_next(chosen, results, again)
     if results.missing:
         raise typer.Exit(MISSING)
     if len(results.failed()):
@@ -143,15 +108,64 @@ def run(
 
 @app.command()
 def show(study: Name, preset: Preset = None, sets: Sets = None, home: Home = None) -> None:
-    """Show what is stored: a table of cells, what failed and why, where everything lies."""
+    """Show what is stored: a table of cells, verdicts, what failed and why, where everything lies."""
     chosen = Chosen(study, preset, tuple(sets or ()), home)
-    declared = chosen.study()
-    results = declared.results(home)
-    print(f"{clean(declared.name)}: {clean(declared.question)}\n")
-    _say_results(chosen, results)
-    _warn(*results.store.damaged)
+    results = chosen.results()
+    print(f"{clean(results.declaration.name)}: {clean(results.declaration.question)}\n")
+    say_results(chosen, results)
+    warn(*results.store.damaged)
     if results.missing:
         print(f"next     {chosen.command('run')}")
+
+
+@app.command()
+def report(
+    study: Name,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: that of the study in the home.")] = None,
+    preset: Preset = None, sets: Sets = None, home: Home = None,
+) -> None:
+    """Write the answer as one HTML file and a Markdown twin: verdicts, figures, tables, how to reproduce it."""
+    from dlx import report
+
+    chosen = Chosen(study, preset, tuple(sets or ()), home)
+    results = chosen.results()
+    written = report.write(results, out, chosen.command("run"))
+    print(f"report   {clean(written.html)}\n         {clean(written.markdown)}")
+    warn(*written.problems)
+    warn(*results.store.damaged)
+
+
+@app.command()
+def watch(
+    study: Name, once: Annotated[bool, typer.Option("--once", help="Say how it stands, and end.")] = False,
+    preset: Preset = None, sets: Sets = None, home: Home = None,
+) -> None:
+    """Show how far a run is, from another terminal or machine, with nothing but the home."""
+    from dlx.store import Store
+    from dlx.watch import watch as follow
+
+    chosen = Chosen(study, preset, tuple(sets or ()), home)
+    name = chosen.study_name()
+    follow(name, Store(name, home), once, command=chosen.command("run"))
+
+
+@app.command()
+def audit(
+    study: Name, trials: Annotated[int, typer.Option(help="How many stored trials to run again.")] = 10,
+    seed: Annotated[int, typer.Option(help="Which ones are chosen.")] = 0,
+    preset: Preset = None, sets: Sets = None, home: Home = None,
+) -> None:
+    """Run a few stored trials again, each alone, and compare the numbers; the home stays as it is.
+
+    Exit code 0: all agree. 3: there is nothing to audit. 4: some differ.
+    """
+    from dlx.audit import audit as again
+    from dlx.audit import table
+
+    found = again(Chosen(study, preset, tuple(sets or ()), home).study(), home, trials, seed)
+    show_table(table(found))
+    if not found.passed:
+        raise typer.Exit(FAILED if found.trials else MISSING)
 
 
 @app.command()
@@ -164,12 +178,12 @@ def export(
     """Write the stored trials, or their curves, as one table."""
     from dlx import exports
 
-    results = Chosen(study, preset, tuple(sets or ()), home).study().results(home)
+    results = Chosen(study, preset, tuple(sets or ()), home).results()
     table = results.history() if history else results.table
-    file = out or Path(f"{results.study.name}{'-history' if history else ''}.{to.value}")
+    file = out or Path(f"{results.declaration.name}{'-history' if history else ''}.{to.value}")
     exports.write(table, file, to.value)
     print(f"{len(table):,} rows in {clean(file)}")
-    _warn(*results.store.damaged)
+    warn(*results.store.damaged)
 
 
 @app.command()
@@ -183,77 +197,6 @@ def ui(
     ui.ui(home, host, port)
 
 
-# ---------------------------------------------------------------- what is said of results
-
-
-def _say_results(chosen: Chosen, results: "Results") -> None:
-    from dlx.tables import cells_table, reasons
-
-    _show(results, cells_table)
-    print()
-    if found := reasons(results):
-        total = sum(n for n, _ in found)
-        print(f"{total:,} {'trial' if total == 1 else 'trials'} failed:")
-        for n, reason in found:
-            print(f"  {n:,} × {reason}")
-        print(f"  tracebacks: {chosen.command('export', {'to': 'csv'})}\n")
-    print(f"results  {clean(_place(results))}")
-    for figure in _figures(results):
-        print(f"figure   {clean(figure)}")
-
-
-def _say_next(chosen: Chosen, results: "Results", again: Mapping[str, Any]) -> None:
-    """The commands to type next."""
-    if results.missing:
-        print(f"next     {chosen.command('run', again)}   ({results.missing:,} final trials are missing)")
-    elif len(results.failed()):
-        print(f"next     {chosen.command('run', {**again, 'retry_failed': True})}")
-    if not results.missing:
-        print(f"next     {chosen.command('show')}")
-        _say_where_mlflow_is(chosen, again["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI"))
-
-
-def _say_where_mlflow_is(chosen: Chosen, uri: str | None) -> None:
-    """The command that serves the home's MLflow, or the address of another."""
-    from dlx.tracking.client import safe_address
-
-    if uri is None:
-        print(f"next     {shlex.join(['dlx', 'ui', *(['--home', chosen.home] if chosen.home else [])])}")
-    elif uri != "off":
-        print(f"MLflow   {clean(safe_address(uri))}")
-
-
-def _place(results: "Results") -> str:
-    """Where the results lie: a path when they are on this machine."""
-    store = results.store
-    return store.folder if store.local_home is None else str(store.local_home / "studies" / results.study.name)
-
-
-def _figures(results: "Results") -> list[Path]:
-    if results.store.local_home is None:
-        return []
-    return sorted(Path(_place(results), "figures").glob("*.png"))
-
-
-def _show(what: Any, table: Any = None) -> None:
-    """Print a table as wide as the terminal, 80 columns elsewhere."""
-    from rich.console import Console
-
-    from dlx.tables import plain
-
-    console = Console()
-    shown = table(what, console.width) if table else what
-    if console.is_terminal:
-        console.print(shown)
-    else:
-        print(plain(shown, console.width))
-
-
-def _warn(*sentences: str) -> None:
-    for sentence in sentences:
-        print(f"dlx: {clean(sentence)}", file=sys.stderr)
-
-
 def main() -> None:
     """The command ``dlx``: what dlx refuses is one line on standard error and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
@@ -262,12 +205,12 @@ def main() -> None:
     try:
         app()
     except DlxError as e:
-        _warn(str(e))
+        warn(str(e))
         code = REFUSED
     except SystemExit as e:
         code = e.code
     if left := stray_threads():
-        _warn(f"not waiting for {', '.join(left)}, which a trial started and did not end.")
+        warn(f"not waiting for {', '.join(left)}, which a trial started and did not end.")
         leave(code)
     sys.exit(code)
 

@@ -1,35 +1,32 @@
-"""Run a study until nothing is missing, a budget is spent or someone stops it; then its figures and MLflow."""
+"""Run a study until nothing is missing, a budget is spent or someone stops it; then its verdicts, report and MLflow."""
 
 import contextlib
-import json
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
-
-from dlx import figures, lease, provenance
+from dlx import lease, provenance
 from dlx.agenda import Agenda
 from dlx.budget import Budget
-from dlx.canonical import digest
+from dlx.conclusion import conclude
+from dlx.declaration import Declaration, claim_digest
 from dlx.driver import Driver
 from dlx.errors import DeclarationError
 from dlx.kept import lineage, weightless
-from dlx.live import Plain, Shield, View
+from dlx.live import Shield, View, choose
 from dlx.memory import Memory
 from dlx.nodes import Tuned
 from dlx.pack import Executor
-from dlx.plan import make_plan
+from dlx.plan import Plan, make_plan
+from dlx.provenance import Provenance
+from dlx.records import FINAL
+from dlx.register import Register
 from dlx.results import Results
 from dlx.space import MOST_CHECKED
 from dlx.store import Store
 from dlx.study import Study
-from dlx.tracking import Summary, Tracking
-
-PATIENCE = 600.0  # seconds that a run waits at its end for an MLflow that keeps answering
+from dlx.tracking import Layout, Tracking
 
 
 def run(
@@ -58,16 +55,18 @@ def run(
     budget = Budget(max_seconds, max_trials, max_gpu_hours)
     budget.check()
     _check(study)
-    view = Shield(view or Plain())
+    view = Shield(view or choose())
     store = Store(study.name, home)
-    tracking = None
+    tracking, made_with, said = None, provenance.collect(), Declaration.of(study)
     if tracking_uri != "off":
-        tracking = Tracking(store, study.question, _Labels(study), provenance.collect(), tracking_uri, study.keep)
+        layout = Layout(said.grid["cell"].to_pylist(), tuple(said.axes), tuple(said.nuisance), said.metrics or (),
+                        said.objective)
+        tracking = Tracking(store, study.question, _Labels(study), made_with, tracking_uri, study.keep, layout)
     store.create()
     with lease.hold(store.folder, wait) as held:
-        _declare(study, store)
         memory = Memory(study, store, retry_failed)
         plan = make_plan(study, store, memory)
+        _declare(said, store, plan, made_with)
         driver = Driver(study, store, Agenda(study, memory), budget, view, held)
         driver.progress.wanted, driver.progress.stored = plan.wanted, plan.stored
         for sentence in (*store.damaged, *_stale(study, store), *weightless(study, store, memory.statuses)):
@@ -82,7 +81,7 @@ def run(
             raise
         if driver.stopped:
             view.say(f"Stopped before the end: {driver.stopped}.")
-        return _conclude(study, store, tracking, view)
+        return conclude(study, store, tracking, view, ran=driver.begun > 0)
 
 
 def _check(study: Study) -> None:
@@ -111,22 +110,12 @@ class _Labels:
         return self._found.get(cell, {})
 
 
-def _declare(study: Study, store: Store) -> None:
-    """Leave in the home what a report or a listing on another machine needs to know of the declaration."""
-    space, search, objective = study.space, study.search, study.objective
-    keys = [study.cell_key(c) for c in space.cells]
-    declaration = {
-        "name": study.name, "question": study.question, "axes": {a.name: a.labels for a in space.axes},
-        "tuned": space.tuned, "seeds": list(study.seed_list),
-        "objective": objective and {"metric": objective.metric, "direction": objective.direction},
-        "search": search and {"identity": search.identity(), "trials": search.trials, "repeats": search.repeats},
-        "cells": digest("".join(keys).encode()).hex(),
-    }
-    if store.declaration() != json.loads(json.dumps(declaration)):
-        labels = [json.dumps(space.labels(c), default=str) for c in space.cells]
-        store.declare(
-            declaration, pa.table({"cell": pa.array(keys, pa.string()), "labels": pa.array(labels, pa.string())})
-        )
+def _declare(declaration: Declaration, store: Store, plan: Plan, made_with: Provenance) -> None:
+    """Leave in the home what a report elsewhere needs, and enter claims before anything of them is known."""
+    declaration.keep(store, made_with if plan.missing else None)
+    if declaration.claims:
+        register = Register(store, declaration.grid["cell"].to_pylist())
+        register.state({claim_digest(c): str(c) for c in declaration.claims}, stored=plan.phases[FINAL].stored > 0)
 
 
 def _stale(study: Study, store: Store) -> list[str]:
@@ -163,33 +152,6 @@ def _carry_out(
         if driver.ledger.unwritten:
             driver.view.say(f"{driver.ledger.unwritten:,} finished trials could not be stored; they will run again.")
         raise driver.error
-
-
-def _conclude(study: Study, store: Store, tracking: Tracking | None, view: View) -> Results:
-    """Draw the figures and bring MLflow up to date; neither can lose a trial."""
-    results = Results.of(study, store.home)
-    with contextlib.ExitStack() as stack:
-        folder = store.local_folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        drawn, problems = figures.draw(study.figures, results, folder / "figures") if len(results.table) else ([], [])
-        for sentence in problems:
-            view.say(sentence)
-        if tracking is None:
-            return results
-        mark = digest(tracking.uri.encode()).hex()
-        if store.mirrored == mark and not tracking.absent:
-            return results
-        table = folder / "results.parquet"
-        results.write(table)
-        tracking.start()
-        summary = Summary(study.question, results.cells(), {f.name: f for f in drawn}, table)
-        try:
-            missed = tracking.close(summary, PATIENCE)
-        except KeyboardInterrupt:
-            missed = "MLflow was not waited for; the next run sends what it lacks."
-        if missed is None:
-            store.mirror(mark)
-        _say(view, missed)
-    return results
 
 
 def _say(view: View, sentence: str | None) -> None:

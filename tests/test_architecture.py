@@ -15,23 +15,25 @@ import dlx
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (  # lowest first; within a layer modules may import each other, without a circle
-    "errors stats",
-    "coercion canonical trial markers shelf noise",
+    "errors stats text",
+    "coercion canonical trial markers shelf noise tables notebook",
     "products nodes compile space overrides tuning pruning",
-    "checkpoint snapshot context records pack device worker",
-    "losses data models optim metrics",
+    "checkpoint snapshot context records partials pack device worker",
+    "losses data models optim metrics claims",
     "training member loop programs vectorise replay rewrite pbt best",
     "study",
-    "home parts store lease provenance",
+    "home parts documents store lease provenance register",
     "tracking",
-    "search protocol memory agenda pilot packer plan budget",
+    "search search_importance protocol memory agenda pilot packer plan budget",
     "executors",
-    "wanted exports tables kept results figures",
-    "live ledger driver run",
-    "loading chosen cli",
+    "wanted exports kept cells finals results declaration figures analysis "
+    "verdicts answers audit rerun discrepancy",
+    "report",
+    "live screens beacon monitor watch ledger driver conclusion run",
+    "loading chosen listing printed cli",
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
-FACADES = {"dlx", "dlx.study"}  # whose functions call upwards: ``study.run()``
+FACADES = {"dlx", "dlx.study", "dlx.claims.base"}  # whose functions call upwards: ``study.run()``
 TORCH_INSIDE = {"dlx.vectorise", "dlx.replay", "dlx.rewrite"} | {f"dlx.models.{name}" for name in (
     "attention", "batchnorm", "blocks", "dropout", "encoder", "kernels", "layers", "recurrence", "stateless",
 )}  # a module that is itself imported inside functions only
@@ -40,7 +42,7 @@ DOORS = {
     "ray": "executors.tune", "optuna": "search", "mlflow": "tracking", "pyarrow.parquet": "parts data.files",
     "pyarrow.dataset": "parts", "typer": "cli",
 }
-ENGINES = ("torch", "ray", "optuna", "mlflow", "matplotlib", "sklearn", "pandas")
+ENGINES = ("torch", "ray", "optuna", "mlflow", "matplotlib", "sklearn")  # (pyarrow loads pandas with its first array)
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
 
 

@@ -30,7 +30,7 @@ def small(study):
     known = dict(overrides.places(quick))
     grids = {p: v for p, v in known.items() if hasattr(v, "options")}
     fewer = {path: dlx.grid(*grid.options[:2]) for path, grid in grids.items()}
-    return quick.with_({**fewer, "seeds": 2, **{path: v for path, v in SMALL.items() if path in known}})
+    return quick.with_({**fewer, "seeds": 2, "claims": (), **{path: v for path, v in SMALL.items() if path in known}})
 
 
 def test_there_are_studies_and_their_names_differ():
@@ -91,7 +91,7 @@ def test_every_folder_of_studies_travels_in_the_wheel():
 def test_random_features_do_worst_with_as_many_features_as_samples(tmp_path):
     study = dlx.load(str(RANDOM_FEATURES)).with_({
         "template.samples": 40, "template.features": dlx.grid(10, 40, 160), "template.label_noise": 0.0,
-        "template.test_samples": 1_000, "seeds": 5,
+        "template.test_samples": 1_000, "seeds": 5, "claims": (),
     })
     rows = stored(study, tmp_path).cells().to_pylist()
     below, peak, above = (r["test/log10_squared_error.mean"] for r in rows)

@@ -9,7 +9,7 @@ size, no number of steps: what is left of double descent when training is taken 
 import numpy as np
 
 import dlx
-from dlx import data, figures
+from dlx import claims, data, figures
 
 SAMPLES = 300
 FEATURES = (10, 20, 40, 80, 150, 210, 255, 285, 300, 315, 345, 400, 550, 1_000, 2_000, 4_000)
@@ -48,6 +48,11 @@ STUDY = dlx.Study(
         features=dlx.grid(*FEATURES), samples=SAMPLES, label_noise=dlx.grid(0.0, 0.15), test_samples=12_000
     ),
     seeds=20,
+    claims=tuple(
+        claims.Peak("test/log10_squared_error", over="features", at=SAMPLES, left=80, right=1_000, by=0.5,
+                    where={"label_noise": noise}, name=f"peak at p = n, label noise {noise}")
+        for noise in (0.0, 0.15)
+    ),
     figures=(
         figures.Curves(
             x="features", y="test/log10_squared_error", name="squared_error_by_features", log_x=True,
