@@ -40,7 +40,7 @@ MEANING = {
     "equal": "all values agree in every bit",
 }
 WIDTH = 100  # characters of the table as text
-COLUMNS = ("outcome", "cell", "phase", "seed", "pack", "metric", "stored", "again", "agree to", "note")
+COLUMNS = ("outcome", "cell", "phase", "seed", "metric", "stored", "again", "note")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +141,7 @@ def _in_turns(rows: Sequence[dict[str, Any]], *names: str) -> list[dict[str, Any
 def table(audit: Audit) -> "RenderableType":
     """A row a trial, the worst first, and what the outcomes mean.
 
-    ``pack``: how many trained together when it was stored; ``metric``: the one that differs most; ``agree to``: up to
-    which of the measured steps its curves do.
+    ``metric``: the one that differs most.
     """
     from rich import box
     from rich.console import Group
@@ -152,9 +151,9 @@ def table(audit: Audit) -> "RenderableType":
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     rows = [_row(one) for one in audit.trials]
     for name in (n for n in COLUMNS if any(row[n] for row in rows)):
-        numeric = name in ("seed", "pack", "stored", "again", "agree to")
-        fixed = name not in ("cell", "note")
-        shown.add_column(name, justify="right" if numeric else "left", no_wrap=fixed, overflow="fold")
+        numeric, words = name in ("seed", "stored", "again"), name in ("cell", "note")
+        shown.add_column(name, justify="right" if numeric else "left", no_wrap=not words, overflow="fold",
+                         min_width=16 if words else None)
     for row in rows:
         shown.add_row(*(Text(clean(row[str(column.header)])) for column in shown.columns))
     return Group(shown, Text(_caption(audit), style="dim"))
@@ -162,10 +161,12 @@ def table(audit: Audit) -> "RenderableType":
 
 def _row(one: Audited) -> dict[str, str]:
     labels = (f"{name.rpartition('.')[2]}={value}" for name, value in one.labels.items() if value is not None)
-    worst, agree = one.worst, "" if one.together is None else f"{one.together:,}/{one.steps:,}"
+    worst, notes = one.worst, list(one.notes)
+    if one.together is not None and one.together < one.steps:
+        notes.insert(0, f"together up to step {one.together:,} of {one.steps:,}")
     values = (worst.metric, f"{worst.stored:.5g}", f"{worst.again:.5g}") if worst else ("", "", "")
-    said = (one.outcome, " ".join(labels), one.phase, str(one.seed), str(one.members), *values, agree)
-    return dict(zip(COLUMNS, (*said, "; ".join(one.notes)), strict=True))
+    said = (one.outcome, " ".join(labels), one.phase, str(one.seed), *values, "; ".join(notes))
+    return dict(zip(COLUMNS, said, strict=True))
 
 
 def _caption(audit: Audit) -> str:

@@ -36,7 +36,7 @@ class Found:
 
 
 def load(name: str) -> Study:
-    """The study of a file, by name (``double_descent``), by theme and name, or by path.
+    """The study of a file, by name (``double_descent``), by theme and name, by path, or as the study is called.
 
     Raises DeclarationError when there is no such file, or it does not declare exactly one study of a name of its own.
     """
@@ -100,9 +100,16 @@ def _find(name: str) -> tuple[Path, list[Path]]:
     if len(hits) > 1:
         both = " and ".join(_shown(files[n]) for n in hits)
         raise DeclarationError(f"{name!r} may be {both}; write {hits[0]} or {hits[1]}.")
+    if not hits and (titled := _by_title(name)) is not None:
+        return titled.path, list(files.values())
     if not hits:
         raise DeclarationError(_unknown(name, wanted, files))
     return files[hits[0]], list(files.values())
+
+
+def _by_title(name: str) -> Found | None:
+    """The file whose study is called so, where no file is."""
+    return next((one for one in find_all() if one.study is not None and one.study.name == name), None)
 
 
 def _unknown(name: str, wanted: str, files: Mapping[str, Path]) -> str:

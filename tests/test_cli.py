@@ -56,7 +56,7 @@ def test_from_plan_to_export(here):
     assert "next     dlx run toy --executor local   (3 final trials are missing)" in out
     out, err = run(here)
     assert "toy-study: 2 cells, 4 trials, 1 of them stored" in err and "4/4 trials, 2/2 cells" in err
-    assert "1.05 ± 0.64" in out and "next     dlx show toy\nnext     dlx ui\n" in out
+    assert "1.05 ± 0.64" in out and "next     dlx show toy\nnext     dlx report toy\nnext     dlx ui\n" in out
     assert str(here / "home" / "studies" / "toy-study") in out
     shown, _ = dlx(here, "show", "toy")
     assert "Is [b]this[/b] <i>a</i> question?" in shown and "1.05 ± 0.64" in shown

@@ -52,7 +52,7 @@ class Verdict:
     def _estimate(self) -> str:
         if self.effect is None:
             return self.what
-        parts = [f"{self.what} {number(self.effect)}"]
+        parts = [f"{self.what} = {number(self.effect)}"]
         if self.low is not None and self.high is not None:
             parts[0] += f" [{number(self.low)}, {number(self.high)}]"
         if self.p is not None:

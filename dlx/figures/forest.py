@@ -70,8 +70,8 @@ class Forest:
             word = axes.text(0, row - 0.4, verdict.outcome, transform=beside, color=look["color"], fontsize=9,
                              fontweight="bold", va="center")
             counts = aside(verdict)
-            axes.annotate(f"  {shown(verdict.name, LONGEST_NAME - len(counts))}{counts}", (1, 0), xycoords=word,
-                          fontsize=9, va="bottom")
+            axes.annotate(f"{shown(verdict.name, LONGEST_NAME - len(counts))}{counts}", (1, 0), xycoords=word,
+                          xytext=(6, 0), textcoords="offset points", fontsize=9, va="bottom")
             axes.text(0, row - 0.16, shown(words(verdict), LONGEST_TEXT), transform=beside, color=GREY,
                       fontsize=SMALL, va="center")
         axes.set(ylim=(len(verdicts) - 0.45, -0.62), yticks=[], xlabel=shown(unit, LONGEST_TEXT))

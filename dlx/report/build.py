@@ -77,6 +77,8 @@ def _are(n: int) -> str:
 
 
 def _run(results: "Results") -> str:
-    said = results.declaration
+    said, last = results.declaration, origins.last_command(results)
+    if last.startswith("dlx run "):
+        return clean(last)
     preset = f" --preset {said.variant}" if said.variant in said.presets else ""
     return clean(f"dlx run {said.name}{preset}")

@@ -64,8 +64,8 @@ def reproduce(results: "Results", command: str) -> Section:
     rows = results.store.trials(set(results.table["key"].to_pylist()), ["started", "seconds", "host", "device",
                                                                         "versions", "source", "members"])
     blocks: list[Block] = [Code(clean(command))]
-    command_line = re.sub(r"^[^\s'\"]*/", "", origin.get("command", ""))  # without the place of the program
-    facts = [("last run as", command_line), ("code", _code(origin)), ("trials", _stored(results))]
+    last = last_command(results)
+    facts = [("last run as", "" if last == command else last), ("code", _code(origin)), ("trials", _stored(results))]
     if len(rows):
         facts += [
             ("ran", _when(pc.min(rows["started"]).as_py(), pc.max(rows["started"]).as_py())),
@@ -77,6 +77,11 @@ def reproduce(results: "Results", command: str) -> Section:
     facts.append(("hardware", "; ".join(f"{name} {value}" for name, value in _group(origin, "hardware").items())))
     blocks.append(Facts(tuple((term, clean(text)) for term, text in facts if text)))
     return Section("reproduce", "How to reproduce", tuple(blocks))
+
+
+def last_command(results: "Results") -> str:
+    """The command line of the last run, without the place of the program."""
+    return re.sub(r"^[^\s'\"]*/", "", _origin(results).get("command", ""))
 
 
 def _origin(results: "Results") -> Mapping[str, str]:
