@@ -20,17 +20,17 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "products nodes compile space overrides tuning pruning",
     "checkpoint snapshot context records partials pack device worker",
     "losses data models optim metrics claims",
-    "training member loop programs vectorise replay rewrite pbt best",
+    "fixed training member loop programs vectorise replay rewrite pbt best",
     "study",
     "home parts documents store lease provenance register",
     "tracking",
     "search search_importance protocol memory agenda pilot packer plan budget",
     "executors",
-    "wanted exports kept cells finals results declaration figures analysis "
+    "wanted exports kept cells finals items results declaration figures analysis "
     "verdicts answers audit rerun discrepancy",
     "report",
     "live screens beacon monitor watch ledger driver conclusion run",
-    "loading chosen listing printed cli",
+    "loading chosen listing printed supervise cli",
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 FACADES = {"dlx", "dlx.study", "dlx.claims.base"}  # whose functions call upwards: ``study.run()``
@@ -39,7 +39,7 @@ TORCH_INSIDE = {"dlx.vectorise", "dlx.replay", "dlx.rewrite"} | {f"dlx.models.{n
 )}  # a module that is itself imported inside functions only
 SHELVES = ("losses", "data", "models", "optim", "metrics")
 DOORS = {
-    "ray": "executors.tune", "optuna": "search", "mlflow": "tracking", "pyarrow.parquet": "parts data.files",
+    "ray": "executors.tune executors.jobs", "optuna": "search", "mlflow": "tracking", "pyarrow.parquet": "parts data.files",
     "pyarrow.dataset": "parts", "typer": "cli",
 }
 ENGINES = ("torch", "ray", "optuna", "mlflow", "matplotlib", "sklearn")  # (pyarrow loads pandas with its first array)
