@@ -46,7 +46,9 @@ def _read(store: Store, variant: str) -> Answer | None:
 
 
 def _verdict(fields: dict[str, Any]) -> Verdict:
-    return Verdict(**{**fields, "reasons": tuple(fields["reasons"])})
+    p = None if fields["p"] is None else float(fields["p"])
+    reasons = tuple(map(str, fields["reasons"]))
+    return Verdict(**{**fields, "outcome": str(fields["outcome"]), "p": p, "reasons": reasons})
 
 
 def _file(variant: str) -> str:

@@ -162,7 +162,7 @@ def table(audit: Audit) -> "RenderableType":
 def _row(one: Audited) -> dict[str, str]:
     labels = (f"{name.rpartition('.')[2]}={value}" for name, value in one.labels.items() if value is not None)
     worst, notes = one.worst, list(one.notes)
-    if one.together is not None and one.together < one.steps:
+    if one.together is not None and one.steps is not None and one.together < one.steps:
         notes.insert(0, f"together up to step {one.together:,} of {one.steps:,}")
     values = (worst.metric, f"{worst.stored:.5g}", f"{worst.again:.5g}") if worst else ("", "", "")
     said = (one.outcome, " ".join(labels), one.phase, str(one.seed), *values, "; ".join(notes))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlx import answers, report
 from dlx.canonical import digest
-from dlx.declaration import claim_digest
+from dlx.declaration import claim_digest, variant_file
 from dlx.errors import DlxError
 from dlx.live import View
 from dlx.register import Look
@@ -32,7 +32,7 @@ def conclude(study: Study, store: Store, tracking: Tracking | None, view: View, 
             written = _report(results, report.folder_in(folder, study.variant), view)
         if tracking is None or not untold:
             return results
-        table = folder / "results.parquet"
+        table = folder / variant_file("results", study.variant, "parquet")
         results.write(table)
         tracking.start()
         summary = Summary(study.question, results.cells(), table, verdicts, written)

@@ -104,12 +104,16 @@ class Declaration:
     @classmethod
     def stored(cls, store: Store, variant: str = FULL) -> "Declaration | None":
         """What a study said when its variant was last run in this home; None where that is not known."""
+        from dlx.claims import check_all
+
         found, grid = _text(store, variant), store.documents.table(variant_file("cells", variant, "parquet"))
         if found is None or grid is None:
             return None
         try:
             read = {name: _read(name, value) for name, value in found.items() if name != "cells"}
-            return cls(**read, grid=grid)
+            said = cls(**read, grid=grid)
+            check_all(said.claims, grid, said.metrics, said.objective, said.nuisance)
+            return said
         except (TypeError, ValueError, KeyError, AttributeError) as e:
             store.documents.mistrust(variant_file("declaration", variant, "json"), e)
             return None
@@ -212,8 +216,8 @@ def decode(value: Any) -> Any:
 
 def _shelved(name: str) -> Any:
     for shelf in _shelves():
-        if name in shelf.__all__:
-            return getattr(shelf, name)
+        if name in shelf.__all__ and dataclasses.is_dataclass(found := getattr(shelf, name)):
+            return found
     raise KeyError(f"no shelf has a {name}")
 
 

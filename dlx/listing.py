@@ -1,13 +1,13 @@
 """The listing: every study with its question, how much of it is stored, and what its largest variant answered."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dlx.answers import Answer, answer
+from dlx.claims.verdict import counted
 from dlx.declaration import Declaration, variants
 from dlx.errors import DlxError
 from dlx.home import studies
@@ -33,8 +33,7 @@ class Entry:
         """How its claims came out, in a few words; which variant says so, when it is not the full study."""
         if self.answer is None or not self.answer.verdicts:
             return ""
-        counts = Counter(v.outcome for v in self.answer.verdicts)
-        said = ", ".join(f"{counts[o]} {o}" for o in ("supported", "refuted", "undecided") if counts[o])
+        said = counted(self.answer.verdicts)
         return said if self.answer.variant == FULL else f"{said} ({self.answer.variant})"
 
 

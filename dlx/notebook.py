@@ -7,14 +7,15 @@ viewers that drop style sheets.
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dlx.coercion import is_component
 from dlx.markers import Choice, Derived, Grid, Marker
 from dlx.tables import cells_table
-from dlx.text import clean
+from dlx.text import clean, count, cut
 
 if TYPE_CHECKING:
+    from dlx.claims import Verdict
     from dlx.plan import Plan
     from dlx.results import Results
     from dlx.study import Study
@@ -28,22 +29,6 @@ TABLE = "border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-num
 CELL = "padding:.15em .7em .15em 0;vertical-align:top;border:0;white-space:nowrap"
 IGNORED = "tex2jax_ignore mathjax_ignore"  # dollars in foreign text are no formulas
 OUTCOMES = {"supported": "#009e73", "refuted": "#d55e00", "undecided": "#888888"}  # Okabe and Ito 2008
-
-
-class Verdict(Protocol):
-    """What is shown of a verdict; as text it is one line that begins with the outcome."""
-
-    @property
-    def outcome(self) -> str:
-        """supported, refuted or undecided."""
-
-    @property
-    def claim(self) -> str:
-        """The sentence that is judged."""
-
-    @property
-    def reasons(self) -> Sequence[str]:
-        """Why, a sentence each."""
 
 
 def study_html(study: "Study") -> str:
@@ -70,7 +55,7 @@ def results_html(results: "Results") -> str:
     return _box(f"<b>{_text(declared.name)}</b><br>{_text(declared.question)}", fragment(cells_table(results, WIDTH)))
 
 
-def verdicts_html(verdicts: Iterable[Verdict]) -> str:
+def verdicts_html(verdicts: Iterable["Verdict"]) -> str:
     """A row for each verdict: its outcome, the claim, and the estimate that decides it."""
     every = list(verdicts)
     rows = [_verdict(one) for one in every[:MOST_VERDICTS]]
@@ -112,7 +97,7 @@ def _row(tag: str, cells: Iterable[str], aligned: Sequence[str]) -> str:
     return "<tr>" + "".join(f'<{tag} style="{s}">{c}</{tag}>' for s, c in zip(style, cells, strict=True)) + "</tr>"
 
 
-def _verdict(verdict: Verdict) -> str:
+def _verdict(verdict: "Verdict") -> str:
     outcome = clean(verdict.outcome)
     line = clean(verdict).removeprefix(outcome).strip().removeprefix(f"{clean(verdict.claim)}: ")
     dot = f'<span style="color:{OUTCOMES.get(outcome, OUTCOMES["undecided"])}">●</span>'
@@ -181,8 +166,7 @@ def _given(component: Any) -> Iterator[tuple[str, Any]]:
 
 def _said(value: Any) -> str:
     """A value in one line, cut where it is long."""
-    text = clean(_call(value))
-    return escape(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+    return escape(cut(clean(_call(value)), LONGEST))
 
 
 def _call(value: Any) -> str:
@@ -198,15 +182,11 @@ def _wanted(study: "Study") -> str:
     space, search, seeds = study.space, study.search, len(study.seed_list)
     tuned = sum(map(space.is_tuned, space.cells)) if space.tuned else 0
     cells = len(space.cells)
-    said, total = [_count(cells, "cell"), _count(seeds, "seed")], (cells - tuned) * seeds
+    said, total = [count(cells, "cell"), count(seeds, "seed")], (cells - tuned) * seeds
     if search is not None and tuned:
         checks = min(search.top, search.trials) * search.recheck if min(search.top, search.trials) > 1 else 0
         total += tuned * search.repeats * (search.trials + checks + seeds)
-        said.insert(1, f"{_count(search.repeats, 'search')} of {_count(search.trials, 'ask')} in {tuned:,} of them")
+        each = f"{count(search.repeats, 'search', 'searches')} of {count(search.trials, 'ask')}"
+        said.insert(1, f"{each} in {tuned:,} of them")
         return f"{', '.join(said)} for each choice: at most {total:,} trials"
     return f"{', '.join(said)}: {total:,} trials"
-
-
-def _count(n: int, word: str) -> str:
-    plural = f"{word}es" if word.endswith("ch") else f"{word}s"
-    return f"{n:,} {word if n == 1 else plural}"

@@ -30,8 +30,13 @@ class Register:
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
-            return dict(json.loads(self._store.documents.text(FILE) or "{}"))
-        except (ValueError, TypeError) as e:
+            found = dict(json.loads(self._store.documents.text(FILE) or "{}"))
+            return {digest: {
+                "claim": one["claim"], "stated": bool(one["stated"]),
+                "looks": [{**Look(int(look["seeds"]), int(look["searches"]))._asdict(), "cells": list(look["cells"])}
+                          for look in one["looks"]],
+            } for digest, one in found.items()}
+        except (ValueError, TypeError, KeyError) as e:
             self._store.documents.mistrust(FILE, e)
             return {}
 

@@ -76,12 +76,12 @@ def run(
                 driver.commit()
             else:
                 _carry_out(driver, tracking, executor, address)
+            if driver.stopped:
+                view.say(f"Stopped before the end: {driver.stopped}.")
+            return conclude(study, store, tracking, view, ran=driver.begun > 0)
         except BaseException:
             _say(view, tracking.close(patience=0.0) if tracking else None)
             raise
-        if driver.stopped:
-            view.say(f"Stopped before the end: {driver.stopped}.")
-        return conclude(study, store, tracking, view, ran=driver.begun > 0)
 
 
 def _check(study: Study) -> None:
@@ -137,7 +137,7 @@ def _carry_out(
     driver: Driver, tracking: Tracking | None, executor: Literal["ray", "local"] | Executor, address: str | None
 ) -> None:
     """Run until the driver is finished; whatever happens, what ran is stored. Raises what stopped it."""
-    driver.executor = _executor(driver.study, executor, address)
+    driver.executor = _executor(driver.study, executor, address, driver.store.folder)
     driver.ledger.tracking = tracking
     if tracking is not None:
         tracking.start()
@@ -159,7 +159,9 @@ def _say(view: View, sentence: str | None) -> None:
         view.say(sentence)
 
 
-def _executor(study: Study, executor: Literal["ray", "local"] | Executor, address: str | None) -> Executor:
+def _executor(
+    study: Study, executor: Literal["ray", "local"] | Executor, address: str | None, folder: str
+) -> Executor:
     if executor == "local":
         from dlx.executors.local import Local
 
@@ -170,7 +172,7 @@ def _executor(study: Study, executor: Literal["ray", "local"] | Executor, addres
         objective = study.objective
         return Tune(
             address, scheduler=study.scheduler, metric=objective.metric if objective else None,
-            mode="max" if objective and objective.sign < 0 else "min",
+            mode="max" if objective and objective.sign < 0 else "min", folder=folder,
         )
     if isinstance(executor, str):
         raise DeclarationError(f"executor is {executor!r}; it must be 'ray' or 'local'.")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlx.text import clean
+from dlx.text import clean, cut
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,7 +56,7 @@ def cells_table(results: "Results", width: int = WIDTH) -> "RenderableType":
         if left >= 0 or i == 0:
             columns |= column
         else:
-            left_out.append(cut(metric))
+            left_out.append(cut(metric, LONGEST))
     return Group(_table(columns | tail), Text(_caption(results, len(cells), left_out), style="dim"))
 
 
@@ -68,7 +68,7 @@ def _table(columns: Mapping[str, Sequence[str]]) -> "Table":
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name, values in columns.items():
         numeric = all(not v or v[0].isdigit() or v[0] in "-." for v in values)
-        table.add_column(Text(clean(cut(name))), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(clean(cut(name, LONGEST))), justify="right" if numeric else "left", overflow="fold")
     for row in zip(*columns.values(), strict=True):
         table.add_row(*(Text(clean(v)) for v in row))
     return table
@@ -103,12 +103,7 @@ def shown(value: Any) -> str:
     """A value of a table as text, numbers to four digits."""
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else cut(str(value))
-
-
-def cut(text: str) -> str:
-    """The text, its end left out where it is too long for a table."""
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return f"{value:.4g}" if isinstance(value, float) else cut(str(value), LONGEST)
 
 
 def _estimate(row: Mapping[str, Any], metric: str) -> str:
@@ -131,7 +126,7 @@ def interval(mean: float, half: float | None) -> str:
 def reasons(results: "Results") -> list[tuple[int, str]]:
     """Why trials failed: the distinct last lines of their tracebacks, and how often each occurs, in falling order."""
     errors = results.failed()["error"].to_pylist()
-    return [(n, clean(cut(line))) for line, n in Counter(map(last_line, errors)).most_common()]
+    return [(n, clean(cut(line, LONGEST))) for line, n in Counter(map(last_line, errors)).most_common()]
 
 
 def last_line(error: str | None) -> str:

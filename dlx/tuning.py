@@ -4,7 +4,7 @@ Optuna carries the searches out (``dlx.search``); here they are only declared.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
 from dlx.errors import DeclarationError
@@ -33,12 +33,27 @@ class Objective:
         """1 when smaller is better, −1 when larger is."""
         return 1 if self.direction == "minimize" else -1
 
+    @property
+    def tested(self) -> str:
+        """Its metric on the test split."""
+        return f"test/{self.metric.rpartition('/')[2]}"
+
+    def is_of(self, metric: str) -> bool:
+        """Whether a metric is its own, on whatever split."""
+        return self.metric.rpartition("/")[2] == metric.rpartition("/")[2]
+
     def check(self) -> None:
         """Raise DeclarationError when it names no metric."""
         if not isinstance(self.metric, str) or not self.metric:
             raise DeclarationError(
                 f"objective is {self.direction}({self.metric!r}); name a metric, as in dlx.minimize('val/loss')."
             )
+
+
+def ranked(metrics: Iterable[str], objective: Objective | None) -> list[str]:
+    """The metrics: the objective on the test split, the objective, others of the test split, the rest."""
+    first = (objective.tested, objective.metric) if objective else ("", "")
+    return sorted(metrics, key=lambda n: (n != first[0], n != first[1], not n.startswith("test/"), n))
 
 
 def minimize(metric: str) -> Objective:

@@ -19,11 +19,12 @@ import pyarrow.compute as pc
 from dlx.claims import Claim, Verdict
 from dlx.claims.draws import barren_searches
 from dlx.claims.finding import Finding
-from dlx.claims.verdict import Label, Outcome, number
+from dlx.claims.verdict import Label, Outcome
 from dlx.declaration import claim_digest
 from dlx.errors import DlxError
 from dlx.records import COMPLETED, DIVERGED, FAILED, FINAL
 from dlx.stats import LEVEL, Integers, holm, spend
+from dlx.text import number
 
 if TYPE_CHECKING:
     from dlx.results import Results
@@ -183,8 +184,12 @@ class _Court:
         elif finding.p <= self.alpha:
             yield (f"p = {finding.p:.2g} is {corrected:.2g} once corrected over the claims of the study; "
                    f"give {more}, or state fewer claims.")
-        else:
+        elif part.low == part.high == part.margin:
+            yield f"All draws equal {number(part.margin)}, where the outcome turns; more of them decide nothing."
+        elif part.low <= part.margin <= part.high:
             yield f"The interval reaches across {number(part.margin)}; give {more}."
+        else:
+            yield f"p = {finding.p:.2g} ({part.test}) is above {self.alpha:.2g}; give {more}."
 
 
 def _unfinished(results: "Results") -> tuple[Integers, Integers]:

@@ -67,9 +67,10 @@ def test_what_is_no_declaration_is_none(tmp_path, text):
     assert Declaration.stored(Store("valley", str(tmp_path))) is not None
 
 
-def test_only_classes_of_the_shelves_are_read():
-    with pytest.raises(KeyError, match="no shelf has a Popen"):
-        decode({"class": "Popen", "args": ["id"]})
+@pytest.mark.parametrize("name", ["Popen", "draw", "check_all"])
+def test_only_components_of_the_shelves_are_read(name):
+    with pytest.raises(KeyError, match=f"no shelf has a {name}"):
+        decode({"class": name, "functions": [], "results": None, "folder": "elsewhere"})
 
 
 VALUES = st.recursive(
@@ -99,3 +100,5 @@ def test_an_axis_that_is_called_like_a_column_keeps_its_values(tmp_path):
 def test_looks_are_numbers_of_seeds():
     with pytest.raises(DeclarationError, match="looks is"):
         valley(looks=[5, 3])
+    with pytest.raises(DeclarationError, match="looks is 5; give numbers of seeds"):
+        valley(looks=5)

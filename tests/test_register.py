@@ -1,5 +1,6 @@
 """The register tells claims that were stated before their trials ran from those that were not, and counts looks."""
 
+import pytest
 from toys import go, tuned, valley
 
 import dlx
@@ -42,9 +43,10 @@ def test_looks_at_other_cells_do_not_count(tmp_path):
     assert Register(store, cells[SAMPLE:]).looks("claim") == []
 
 
-def test_a_damaged_register_says_so(tmp_path):
+@pytest.mark.parametrize("text", ["[1", '{"a": 1}', '{"a": {"stated": true, "looks": [{"seeds": 3}]}}', "null"])
+def test_a_damaged_register_says_so(tmp_path, text):
     results = go(valley(claims=[EARLY]), tmp_path)
-    (tmp_path / "studies" / "valley" / "claims.json").write_text("[1")
+    (tmp_path / "studies" / "valley" / "claims.json").write_text(text)
     store = Store("valley", str(tmp_path))
     assert Register(store, results.grid["cell"].to_pylist()).stated(claim_digest(EARLY)) is None
     assert "claims.json is damaged" in store.damaged[0]

@@ -37,9 +37,10 @@ from dlx.records import COMPLETED, DIVERGED, FAILED, FINAL, MEMBERSHIP, PRUNED, 
 from dlx.report import Report
 from dlx.stats import means
 from dlx.store import Store
+from dlx.text import markdown
 from dlx.tracking import Summary, Tracking, sender
 from dlx.tracking.client import LARGEST, Experiment, name_of, safe_address
-from dlx.tracking.rows import markdown, plain, thin
+from dlx.tracking.rows import pipes, thin
 from dlx.tracking.ui import ui
 from dlx.tracking.views import CELLS, PREFIX, Layout, cells_filter, views
 
@@ -534,7 +535,7 @@ def test_thinned_curves_keep_their_ends(n: int) -> None:
 
 @given(st.text())
 def test_plain_text_holds_no_markup(text: str) -> None:
-    assert "<" not in plain(text) and markdown(pa.table({"a": [text]})).count("\n") == 2
+    assert "<" not in markdown(text) and pipes(pa.table({"a": [text]})).count("\n") == 2
 
 
 def test_an_address_is_shown_without_its_password() -> None:

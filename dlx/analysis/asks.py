@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
+from dlx.cells import places
 from dlx.records import COMPLETED, FINAL, TUNE
 from dlx.stats import Floats, Integers
 
@@ -33,10 +33,10 @@ def asks(results: "Results", phase: str = TUNE) -> Asks:
     mask = pc.and_(pc.equal(table["phase"], phase), pc.is_valid(table["search"]))
     rows = np.flatnonzero(np.array(mask)) if results.declaration.search and objective else np.empty(0, dtype=np.int64)
     chosen = table.take(rows)
-    cell, search, ask = (_whole(c) for c in (place(results, chosen), chosen["search"], chosen["ask"]))
+    cell, search, ask = (places(chosen, results.grid), _whole(chosen["search"]), _whole(chosen["ask"]))
     score = np.full(len(rows), np.inf)
     if objective is not None and objective.metric in results.metrics:
-        value = objective.sign * np.array(chosen[column(results, objective.metric)].to_numpy(), dtype=float)
+        value = objective.sign * np.array(chosen[results.column(objective.metric)].to_numpy(), dtype=float)
         score = np.where(np.isfinite(value) & np.array(pc.equal(chosen["status"], COMPLETED)), value, np.inf)
     order = np.lexsort((_whole(chosen["seed"]), ask, search, cell))
     return Asks(rows[order], cell[order], search[order], ask[order], score[order])
@@ -57,16 +57,6 @@ def firsts(*parts: Integers) -> tuple[Integers, Integers]:
     for part in parts:
         new[1:] |= part[1:] != part[:-1]
     return np.flatnonzero(new), np.cumsum(new) - 1
-
-
-def place(results: "Results", table: pa.Table) -> Any:
-    """Which row of the grid each row of a table is a trial of."""
-    return pc.index_in(table["cell"], value_set=results.grid["cell"].combine_chunks())
-
-
-def column(results: "Results", metric: str) -> str:
-    """The name of a metric's column, which differs where an axis or another column has its name."""
-    return name if (name := f"metric.{metric}") in results.table.column_names else metric
 
 
 def _whole(column: Any) -> Integers:

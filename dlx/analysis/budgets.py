@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import gammaln
 
-from dlx.analysis.asks import asks, choices, firsts, place
+from dlx.analysis.asks import asks, choices, firsts
+from dlx.cells import places
 from dlx.records import FAILED, FINAL, PRUNED, RECHECK, TUNE
 from dlx.stats import Floats, means
 from dlx.tuning import Random
@@ -29,7 +30,7 @@ def spent(results: "Results") -> pa.Table:
     packs' wall time. Parents are in the cell that first asked for them.
     """
     table, size = results.table, len(results.grid)
-    at = place(results, table).to_numpy()
+    at = places(table, results.grid)
     columns = {name: results.grid[name] for name in ("cell", *results.axes)}
     for phase in PHASES:
         columns[phase] = pa.array(np.bincount(at[_are(table["phase"], phase)], minlength=size))

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import stdtr
 
-from dlx.analysis.asks import firsts, place
+from dlx.analysis.asks import firsts
+from dlx.finals import units
 from dlx.records import COMPLETED, FINAL
 from dlx.stats import Floats, Integers, benjamini_hochberg
 
@@ -56,9 +57,7 @@ def _gains(results: "Results") -> tuple[Integers, Integers, Floats]:
     at = pc.index_in(rows["key"], value_set=_joined(curves["key"]))
     rows = rows.filter(pc.is_valid(at))
     gain = _gained(curves)[pc.drop_null(at).to_numpy()] * objective.sign
-    cell = place(results, rows).to_numpy()
-    tuned = results.grid["tuned"].to_numpy()[cell]
-    unit = np.where(tuned, pc.fill_null(rows["search"], 0).to_numpy(), rows["seed"].to_numpy())
+    cell, unit = units(rows, results.grid)
     order = np.lexsort((unit, cell))
     order = order[np.isfinite(gain[order])]
     return cell[order].astype(np.int64), unit[order], gain[order]

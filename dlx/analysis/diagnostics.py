@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from dlx.analysis import bounds
-from dlx.analysis.asks import Asks, asks, choices, firsts, place
+from dlx.analysis.asks import Asks, asks, choices, firsts
 from dlx.analysis.budgets import spent
 from dlx.analysis.convergence import still_improving
+from dlx.cells import places
 from dlx.records import DIVERGED, FINAL, RECHECK, TUNE
 from dlx.stats import Floats, Integers
 from dlx.tables import reasons
@@ -82,7 +83,7 @@ def _failed(results: "Results") -> Iterator[Diagnosis]:
     failed = results.failed()
     if not len(failed):
         return
-    keys = _keys(results, place(results, failed).to_numpy())
+    keys = _keys(results, places(failed, results.grid))
     count, why = reasons(results)[0]
     yield Diagnosis("failed", keys, (
         f"{len(failed):,} of {len(results.table):,} trials failed, in {_of(results, len(keys))}, {count:,} of them by "
@@ -91,7 +92,7 @@ def _failed(results: "Results") -> Iterator[Diagnosis]:
 
 
 def _diverged(results: "Results") -> Iterator[Diagnosis]:
-    table, at = results.table, place(results, results.table).to_numpy()
+    table, at = results.table, places(results.table, results.grid)
     diverged = _are(table, "status", DIVERGED)
     tune, final = _are(table, "phase", TUNE), _are(table, "phase", FINAL)
     if (diverged & tune).sum() > MOST_DIVERGED * tune.sum():
@@ -208,7 +209,7 @@ def _metric(results: "Results") -> Iterator[Diagnosis]:
     if objective is None or results.declaration.search is None:
         return
     for claim in results.declaration.claims:
-        other = [m for m in claim.metrics if m.rpartition("/")[2] != objective.metric.rpartition("/")[2]]
+        other = [m for m in claim.metrics if not objective.is_of(m)]
         if other:
             yield Diagnosis("metric", (), (
                 f"The claim {clean(claim.title)!r} is about {clean(', '.join(other))}, but the cells were tuned for "

@@ -79,8 +79,7 @@ def _tuned(results: "Results") -> Any:
 def _with_worst(results: "Results", metric: str, value: Floats, diverged: Any) -> Floats:
     """Values with the worst that any trial reached in place of those that diverged."""
     objective, finite = results.declaration.objective, np.isfinite(value)
-    same = objective is not None and objective.metric.rpartition("/")[2] == metric.rpartition("/")[2]
-    sign = objective.sign if objective is not None and same else 1
+    sign = objective.sign if objective is not None and objective.is_of(metric) else 1
     worst = sign * np.max(sign * value[finite], initial=-np.inf)
     return np.where(diverged & ~finite, worst, value)
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dlx.claims.verdict import p_value
 from dlx.errors import DlxError
-from dlx.figures.style import GREY, SMALL, canvas, finish, house_style, number, shown
+from dlx.figures.style import GREY, SMALL, canvas, finish, house_style, shown
+from dlx.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,12 +115,9 @@ def words(verdict: "Verdict") -> str:
     """Effect, interval, p and n in one line; why there is no estimate where there is none."""
     if verdict.effect is None:
         return verdict.reasons[0] if verdict.reasons else verdict.what
-    parts = [number(verdict.effect) if math.isfinite(verdict.effect) else str(verdict.effect)]
+    parts = [number(verdict.effect)]
     if verdict.low is not None and verdict.high is not None:
         parts[0] += f" [{number(verdict.low)}, {number(verdict.high)}]"
     if verdict.p_corrected is not None:
-        p = "p < 0.0001" if verdict.p_corrected < 1e-4 else f"p = {verdict.p_corrected:.2g}"
-        parts.append(f"{p} (Holm)")
-    seeds = f"{verdict.seeds} seed{'s' if verdict.seeds != 1 else ''}"
-    parts.append(f"{verdict.searches} searches × {seeds}" if verdict.searches else seeds)
-    return ", ".join(parts)
+        parts.append(f"p {p_value(verdict.p_corrected)} (Holm)")
+    return ", ".join([*parts, verdict.size])

@@ -1,11 +1,11 @@
 """What a figure asks of results by name, and what groups of cells are called."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlx.errors import DeclarationError, DlxError
 from dlx.figures.style import shown
+from dlx.text import by_end, nearest
 
 if TYPE_CHECKING:
     from dlx.results import Results
@@ -22,9 +22,8 @@ def not_empty(figure: str, results: "Results") -> None:
 
 def axis(figure: str, results: "Results", name: str) -> str:
     """The axis with this name, or with a name that ends in it; raises DeclarationError when there is none."""
-    ends = [known for known in results.axes if known.endswith(f".{name}")]
-    if name in results.axes or len(ends) == 1:
-        return name if name in results.axes else ends[0]
+    if found := by_end(name, results.axes):
+        return found
     unknown(figure, "axis", name, results.axes)
 
 
@@ -38,9 +37,8 @@ def metric(figure: str, results: "Results", name: str | None) -> str:
 
 def unknown(figure: str, kind: str, name: str, known: Sequence[str]) -> NoReturn:
     """Raise DeclarationError with the nearest name that there is."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}."
-    raise DeclarationError(f"The figure {figure} wants the {kind} {name!r}, which the results lack; {hint}")
+    raise DeclarationError(
+        f"The figure {figure} wants the {kind} {name!r}, which the results lack; {nearest(name, known)}")
 
 
 def short(name: str) -> str:

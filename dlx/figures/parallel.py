@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from dlx.errors import DlxError
 from dlx.figures import lookup
 from dlx.figures.phase import step_name
-from dlx.figures.style import GREY, SMALL, canvas, colour_map, finish, house_style, legend_over, number, shown
+from dlx.figures.style import GREY, SMALL, canvas, colour_map, finish, house_style, legend_over, shown
 from dlx.records import COMPLETED, DIVERGED, FINAL, TUNE
+from dlx.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,8 +82,7 @@ class Parallel:
 
     def _trials(self, results: "Results", metric: str) -> "tuple[pa.Table, Floats]":
         """Asks and final trials with finite values, the worst first."""
-        table = results.table
-        column = metric if metric in table.column_names else f"metric.{metric}"
+        table, column = results.table, results.column(metric)
         ran = pc.and_(pc.is_in(table["status"], value_set=pa.array([COMPLETED, DIVERGED])),
                       pc.is_in(table["phase"], value_set=pa.array([TUNE, FINAL])))
         table = table.filter(pc.and_(ran, pc.fill_null(pc.is_finite(table[column]), False)))

@@ -21,11 +21,11 @@ from dlx.figures.style import (
     finish,
     house_style,
     legend_over,
-    number,
     panels,
     round_numbers,
     shown,
 )
+from dlx.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,9 @@ import numpy as np
 from dlx.errors import DlxError
 from dlx.figures import lookup
 from dlx.figures.curves import left_out, span
-from dlx.figures.style import canvas, finish, house_style, legend_over, log_scale, look, number, shown
+from dlx.figures.style import canvas, finish, house_style, legend_over, log_scale, look, shown
 from dlx.figures.units import by_unit
+from dlx.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,6 +112,7 @@ def fit(x: "Floats", means: "Floats", units: "Floats") -> Fit | None:
     if len(x) < 2:
         return None
     through = fit_power_law(x, means)
+    units = units[~np.isnan(units).all(axis=1)]  # the others are those of lines that are not tuned, or tuned
     whole = units[(np.isfinite(units) & (units > 0)).all(axis=1)]
     exponent, factor = through.exponent, through.factor
     if len(whole) == len(units) > 1:

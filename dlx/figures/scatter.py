@@ -19,10 +19,10 @@ from dlx.figures.style import (
     line_colours,
     log_scale,
     look,
-    number,
     shown,
 )
 from dlx.figures.units import by_unit
+from dlx.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple
 
-from dlx.text import clean
+from dlx.text import clean, cut, number
 
 if typing.TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -39,7 +39,6 @@ LINE = 0.19  # inches of a line of a legend
 SMALL = 8.5  # points, as all that is neither title nor label of an axis
 MOST_TICKS = 8  # of a log scale
 LONGEST = 60  # characters of a name or value
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def house_style() -> AbstractContextManager[None]:
@@ -85,22 +84,7 @@ def panels(titles: Sequence[str], height: float) -> tuple["Figure", Panels]:
 
 def shown(text: object, longest: int = LONGEST) -> str:
     """A name or value as it is, cut where it is longer: no control characters, no mathematics between dollars."""
-    said = clean(text)
-    return (said if len(said) <= longest else f"{said[: longest - 1]}…").replace("$", r"\$")
-
-
-def number(value: float) -> str:
-    """A number to three digits as people write it: 0.05, 20, 3×10⁻⁶, −∞."""
-    if not math.isfinite(value):
-        said = "nan" if math.isnan(value) else "∞" if value > 0 else "-∞"
-    elif value and not 1e-4 <= abs(value) < 1e5:
-        mantissa, _, power = f"{value:.3g}".partition("e") if "e" in f"{value:.3g}" else f"{value:.2e}".partition("e")
-        digits = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        ten = f"10{str(int(power)).translate(SUPERSCRIPTS)}"
-        said = ten if digits == "1" else f"{digits}×{ten}"
-    else:
-        said = f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    return said.replace("-", "−")
+    return cut(clean(text), longest).replace("$", r"\$")
 
 
 def finish(figure: "Figure", title: str, caption: str) -> None:

@@ -11,9 +11,9 @@ from dlx.plan import duration
 from dlx.report import evidence, origins, tuning
 from dlx.report.content import Page, Section
 from dlx.report.pictures import Album
-from dlx.report.words import count
+from dlx.report.words import command as command_line
 from dlx.study import FULL
-from dlx.text import clean
+from dlx.text import clean, count
 
 if TYPE_CHECKING:
     from dlx.claims import Verdict
@@ -37,7 +37,7 @@ def build(results: "Results", folder: Path, command: str = "") -> Page:
 def _sections(results: "Results", found: Sequence["Verdict"], album: Album, command: str) -> tuple[Section, ...]:
     sections = [
         evidence.verdicts(results, found, album), evidence.pictures(results, album), evidence.cells(results),
-        evidence.published(results), tuning.importance(results, album), tuning.diagnostics(results),
+        evidence.published(results), tuning.importance(results), tuning.diagnostics(results),
         tuning.budgets(results, album), origins.failures(results), origins.reproduce(results, command),
         origins.protocol(results), origins.methods(results, [v.test for v in found]),
     ]
@@ -62,10 +62,10 @@ def _notices(results: "Results") -> tuple[str, ...]:
     if said.variant in said.presets:
         notices.append(
             f"This is the preset {clean(said.variant)}, a smaller version; the answer to the question is the full "
-            f"study's: dlx run {clean(said.name)}")
+            f"study's: {command_line('dlx', 'run', said.name)}")
     elif said.variant != FULL:
         notices.append("This study was run with values other than those it declares; the answer to its question is "
-                       f"the full study's: dlx run {clean(said.name)}")
+                       f"the full study's: {command_line('dlx', 'run', said.name)}")
     if results.missing:
         notices.append(f"{count(results.missing, 'final trial')} of this study {_are(results.missing)} missing, and "
                        f"what stands here is preliminary; run what is missing: {_run(results)}")
@@ -80,5 +80,4 @@ def _run(results: "Results") -> str:
     said, last = results.declaration, origins.last_command(results)
     if last.startswith("dlx run "):
         return clean(last)
-    preset = f" --preset {said.variant}" if said.variant in said.presets else ""
-    return clean(f"dlx run {said.name}{preset}")
+    return command_line("dlx", "run", said.name, *(["--preset", said.variant] if said.variant in said.presets else []))

@@ -12,6 +12,7 @@ from typing import ClassVar
 DIGITS = r"[−-]?\d[\d,]*(?:\.\d+)?(?:e[−+-]?\d+)?"
 NUMBER = re.compile(rf"(?:< )?{DIGITS}(?: (?:±|to) {DIGITS})?(?: \(n=\d+\))?(?:\s%)?")
 
+
 @dataclass(frozen=True)
 class Paragraph:
     """Running text; ``warning``: of the kind that must not be overlooked."""

@@ -1,15 +1,15 @@
 """Sections that answer the question: verdicts, figures, cells, and published values beside measured ones."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlx.claims.verdict import number as three
+from dlx.claims.verdict import counted, p_value
 from dlx.report.content import Block, Judged, Paragraph, Section, Table, table
 from dlx.report.pictures import Album
-from dlx.report.words import count, number, p_value, several, share
-from dlx.tables import interval, short
-from dlx.text import clean
+from dlx.report.words import command, number, several, share
+from dlx.tables import COUNTS, interval, short
+from dlx.text import by_end, clean, count
+from dlx.text import number as three
 
 if TYPE_CHECKING:
     from dlx.claims import Verdict
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 500  # of the table of cells
 MOST_METRICS = 12  # of that table's columns
-COUNTS = ("diverged", "failed", "pruned", "missing")
 
 
 def verdicts(results: "Results", found: Sequence["Verdict"], album: Album) -> Section:
@@ -35,9 +34,7 @@ def verdicts(results: "Results", found: Sequence["Verdict"], album: Album) -> Se
 
 def outcomes(found: Sequence["Verdict"]) -> str:
     """How many claims came out how."""
-    counted = Counter(v.outcome for v in found)
-    said = [f"{counted[o]} {o}" for o in ("supported", "refuted", "undecided") if counted[o]]
-    return f"{count(len(found), 'claim')}: {', '.join(said)}"
+    return f"{count(len(found), 'claim')}: {counted(found)}"
 
 
 def judged(verdict: "Verdict", because: str = "") -> Judged:
@@ -66,13 +63,7 @@ def _evidence(verdict: "Verdict") -> Iterator[str]:
     if verdict.smallest_p is not None:
         yield f"the smallest p possible here is {verdict.smallest_p:.2g}"
     yield f"test: {verdict.test}"
-    yield size(verdict)
-
-
-def size(verdict: "Verdict") -> str:
-    """How many seeds, and how many searches where there were any."""
-    seeds = count(verdict.seeds, "seed")
-    return f"{count(verdict.searches, 'search', 'searches')} × {seeds}" if verdict.searches else seeds
+    yield verdict.size
 
 
 def pictures(results: "Results", album: Album) -> Section | None:
@@ -93,8 +84,8 @@ def cells(results: "Results") -> Section:
     blocks: list[Block] = [table(*columns(results, rows, metrics), caption=means_are(results))]
     if len(found) > MOST_ROWS:
         blocks.append(Paragraph(
-            f"The first {MOST_ROWS} of {len(found):,} cells; all trials are written by: dlx export "
-            f"{clean(results.declaration.name)} --to csv"))
+            f"The first {MOST_ROWS} of {len(found):,} cells; all trials are written by: "
+            f"{command('dlx', 'export', results.declaration.name, '--to', 'csv')}"))
     if left := results.metrics[MOST_METRICS:]:
         blocks.append(Paragraph(f"Also stored: {several(left, 40)}."))
     return Section("results", "Results", tuple(blocks))
@@ -144,15 +135,19 @@ def published(results: "Results") -> Section | None:
 
 
 def _compared(results: "Results", figure: Callable[..., Any]) -> Iterator[Table]:
-    points, x, y = (getattr(figure, name, None) for name in ("points", "x", "y"))
-    metric = y if isinstance(y, str) else next(iter(y or ()), None)
-    if points is None or x not in results.axes or metric not in results.metrics:
+    from dlx.figures import Curves
+
+    if not isinstance(figure, Curves) or figure.points is None:
         return
-    scale = getattr(figure, "scale", 1.0)
+    points, scale, x = figure.points, figure.scale, by_end(figure.x, results.axes)
+    metric = figure.y if isinstance(figure.y, str) else figure.y[0]
+    if x is None or metric not in results.metrics:
+        return
     others = [a for a in results.axes if a != x]
     rows = []
     for row in results.where({x: list(points.values)}).cells().to_pylist():
-        said = points.values[row[x]]
+        if (said := points.values.get(row[x])) is None:
+            continue
         value, half = row[f"{metric}.mean"], row[f"{metric}.half_width"]
         gap = "" if value is None else number(value * scale - said)
         inside = "" if not half or value is None else ("yes" if abs(value * scale - said) <= half * scale else "no")

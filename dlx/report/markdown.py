@@ -5,8 +5,7 @@ import re
 from collections.abc import Sequence
 
 from dlx.report.content import Block, Code, Facts, Folded, Items, Judged, Page, Paragraph, Picture, Table
-
-SPECIAL = re.compile(r"[\\`*~|$\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//|[\w+-]+:)|^[#+=-]|(?<=^\d)[.)](?=\s|$)")
+from dlx.text import markdown
 
 
 def render_markdown(page: Page) -> str:
@@ -20,8 +19,8 @@ def render_markdown(page: Page) -> str:
 
 
 def escape(text: str) -> str:
-    """A text on one line that Markdown and the HTML in it show as it is."""
-    return SPECIAL.sub(r"\\\g<0>", html.escape(" ".join(text.split()), quote=False))
+    """A text on one line that GitHub shows as it is: ``markdown`` without formulas between dollars."""
+    return markdown(text).replace("$", r"\$")
 
 
 def fenced(text: str) -> str:

@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from dlx.plan import duration
 from dlx.records import DIVERGED, FAILED, FINAL, PARENT, RECHECK, TUNE
 from dlx.report.content import Block, Code, Facts, Folded, Items, Paragraph, Section, table
-from dlx.report.words import count, number, several
-from dlx.tables import cut, last_line
-from dlx.text import clean
+from dlx.report.words import command, number, several
+from dlx.tables import LONGEST, last_line
+from dlx.text import clean, count, cut
 
 if TYPE_CHECKING:
     from dlx.declaration import Declaration, Nuisance
@@ -39,13 +39,13 @@ def failures(results: "Results") -> Section | None:
             continue
         reasons: defaultdict[str, list[str]] = defaultdict(list)
         for text in texts:
-            reasons[clean(cut(last_line(text)))].append(text or "")
+            reasons[clean(cut(last_line(text), LONGEST))].append(text or "")
         ordered = sorted(reasons.items(), key=lambda pair: -len(pair[1]))
         blocks.append(Paragraph(f"{count(len(texts), 'trial')} {noun}, for {count(len(ordered), 'reason')}."))
         blocks += [_reason(said, alike) for said, alike in ordered[:MOST_REASONS]]
         if len(ordered) > MOST_REASONS:
             blocks.append(Paragraph(f"{len(ordered) - MOST_REASONS:,} rarer reasons are in the column error of: "
-                                    f"dlx export {clean(results.declaration.name)} --to csv"))
+                                    f"{command('dlx', 'export', results.declaration.name, '--to', 'csv')}"))
     return Section("failures", "Failures", tuple(blocks)) if blocks else None
 
 
@@ -191,13 +191,7 @@ def methods(results: "Results", tests: Sequence[str]) -> Section:
     """What the intervals and tests are."""
     said = results.declaration
     sentences = ["Intervals are 95 % t intervals (Student 1908) over independent draws"]
-    if said.search:
-        sentences[0] += (
-            ": for a tuned cell the searches, because all final seeds of a search share its choice, for another the "
-            "seeds. A search's choice runs on fresh seeds, and its own tuning score is never reported"
-        )
-    else:
-        sentences[0] += ", the seeds"
+    sentences[0] += _draws(said)
     if said.claims:
         sentences += [
             "A claim is supported, or refuted, where the p value of that direction, corrected over the study's claims "
@@ -212,6 +206,18 @@ def methods(results: "Results", tests: Sequence[str]) -> Section:
         sentences.append("The error rate is spent over the declared looks (Lan and DeMets 1983)")
     text = ". ".join(filter(None, sentences)) + "."
     return Section("methods", "Methods", (Paragraph(text), Items(tuple(references(said)))))
+
+
+def _draws(said: "Declaration") -> str:
+    """What the intervals are over."""
+    if said.search is None:
+        return ", the seeds"
+    fresh = ". A search's choice runs on fresh seeds, and its own tuning score is never reported"
+    if said.search.repeats == 1:
+        return (": the seeds. The seeds of a tuned cell share the choice of its one search, so its interval holds for "
+                f"that choice, and says nothing of what another search would have chosen{fresh}")
+    return (": for a tuned cell the searches, because all final seeds of a search share its choice, for another the "
+            f"seeds{fresh}")
 
 
 def references(said: "Declaration") -> list[str]:

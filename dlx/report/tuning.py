@@ -23,7 +23,7 @@ MOST_SHARES = 12  # rows of such a table
 MOST_ROWS = 50  # of a table of budgets
 
 
-def importance(results: "Results", album: Album) -> Section | None:
+def importance(results: "Results") -> Section | None:
     """Shares of variance by axis and by pair, and which nuisance axes set the best asks apart."""
     from dlx.analysis.importance import axes_importance, nuisance_importance
 
@@ -50,7 +50,7 @@ def diagnostics(results: "Results") -> Section:
     """What may be wrong with the tuning or the runs, each with its fix."""
     from dlx.analysis.diagnostics import diagnose
 
-    found = [f"{clean(d.sentence)}" for d in diagnose(results)]
+    found = [clean(d.sentence) for d in diagnose(results)]
     blocks: tuple[Block, ...] = (Items(tuple(found)),) if found else (Paragraph("Nothing was found."),)
     return Section("diagnostics", "Diagnostics", blocks)
 

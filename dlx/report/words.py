@@ -1,10 +1,11 @@
 """Numbers as a page prints them: with a real minus sign, and as many digits as they deserve."""
 
 import math
+import shlex
 from typing import Any
 
-from dlx.tables import cut, shown
-from dlx.text import clean
+from dlx.tables import LONGEST, shown
+from dlx.text import clean, cut
 
 THIN = "\u202f"  # a narrow space that does not break
 
@@ -19,9 +20,9 @@ def number(value: Any) -> str:
     return shown(value).replace("-", "−") if isinstance(value, float) else f"{value:,}".replace("-", "−")
 
 
-def p_value(p: float) -> str:
-    """A p value to two digits, such as ``= 0.023``; below 0.0001 only that."""
-    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+def command(*words: str) -> str:
+    """A command line, quoted for a shell."""
+    return clean(shlex.join(words))
 
 
 def share(value: float | None) -> str:
@@ -34,13 +35,8 @@ def interval_of_shares(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{100 * low:.0f} to {share(high)}"
 
 
-def count(n: int, one: str, many: str = "") -> str:
-    """A number with its noun, such as ``3 seeds``."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
 def several(texts: Any, most: int = 12) -> str:
     """Texts with commas; when they are many the first ones and how many more there are."""
-    texts = [clean(cut(str(t))) for t in texts]
+    texts = [clean(cut(str(t), LONGEST)) for t in texts]
     rest = f" and {len(texts) - most:,} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + rest

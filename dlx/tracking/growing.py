@@ -2,11 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dlx.records import now
 from dlx.tracking.client import Experiment, Point, Run, refused
 from dlx.tracking.rows import Labels, Slot, describe_cell, name_of_trial
+
+if TYPE_CHECKING:
+    from dlx.protocol import Slot as Place
 
 RUNNING = "running"  # the tag ``dlx.status`` of a run that grows
 MOST = 64  # runs that grow at a time
@@ -16,26 +19,13 @@ LONGEST = 5_000  # points of a trial that wait to be sent
 Points = Sequence[tuple[str, int, float]]  # metric, step, value
 
 
-class Place(Protocol):
-    """What a trial is wanted for; ``params``: JSON of its nuisance values."""
-
-    @property
-    def cell(self) -> str: ...
-    @property
-    def phase(self) -> str: ...
-    @property
-    def search(self) -> int | None: ...
-    @property
-    def params(self) -> str | None: ...
-
-
 class Growing(NamedTuple):
     """What is new of a trial that still runs; ``values``: flat path → scalar; ``started``: seconds since the epoch."""
 
     key: str
     seed: int
     values: Mapping[str, Any]
-    place: Place
+    place: "Place"
     started: float
     points: Points
 

@@ -22,6 +22,7 @@ KIND = "mlflow.experimentKind"
 CHUNK = 200  # keys that are read from the store at once
 SAMPLE = 20  # final trials that are asked which metrics there are
 
+
 class Changed(NamedTuple):
     """A cell whose run must be written: (key, search) of its final trials, their digest, and its runs so far."""
 

@@ -1,17 +1,18 @@
 """Stored rows as MLflow runs: tags, name, parameters, learning curves; pure functions of the tables."""
 
-import html
 import json
 import math
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dlx.records import FAILED, FINAL, PARENT, PRUNED, RECHECK, TUNE
+from dlx.records import FAILED, FINAL, ITEMS, PARENT, PRUNED, RECHECK, TUNE
+from dlx.tables import shown
+from dlx.text import markdown
 from dlx.tracking.client import Point, Run
 
 POINTS = 200  # of a learning curve that MLflow is told; the store keeps all
@@ -77,9 +78,9 @@ def milliseconds(row: Mapping[str, Any]) -> int:
 
 
 def curves_of(history: pa.Table) -> dict[str, dict[str, tuple[list[int], list[float]]]]:
-    """Key → metric → (steps, values) of a history table."""
+    """Key → metric → (steps, values) of a history table; values by item are no curves."""
     found: defaultdict[str, dict[str, tuple[list[int], list[float]]]] = defaultdict(dict)
-    for row in history.to_pylist():
+    for row in history.filter(pc.invert(pc.ends_with(history["metric"], ITEMS))).to_pylist():
         found[row["key"]][row["metric"]] = (row["step"], row["value"])
     return found
 
@@ -132,26 +133,11 @@ def _same(a: float, b: float) -> bool:
     return a == b or (math.isnan(a) and math.isnan(b))
 
 
-# ---------------------------------------------------------------- Markdown
-
-
-def plain(text: str) -> str:
-    """A text that Markdown and HTML show as it is."""
-    return html.escape(re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", text), quote=False)
-
-
-def markdown(table: pa.Table) -> str:
+def pipes(table: pa.Table) -> str:
     """A table as Markdown, its first 500 rows, numbers to four digits."""
-    names = table.column_names
-    lines = ["| " + " | ".join(map(plain, names)) + " |", "|" + " --- |" * len(names)]
+    lines = ["| " + " | ".join(map(markdown, table.column_names)) + " |", "|" + " --- |" * table.num_columns]
     for row in table.slice(0, ROWS).to_pylist():
-        lines.append("| " + " | ".join(_shown(row[n]) for n in names) + " |")
+        lines.append("| " + " | ".join(markdown(shown(value)) for value in row.values()) + " |")
     if table.num_rows > ROWS:
         lines.append(f"\n… and {table.num_rows - ROWS} more rows.")
     return "\n".join(lines)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:.4g}" if isinstance(value, float) else plain(str(value)).replace("\n", " ")

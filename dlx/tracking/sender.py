@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -18,12 +18,15 @@ from dlx.records import HISTORY, TRIALS, Records
 from dlx.store import Store
 from dlx.tracking.address import SQLITE, database, is_server, migrating, reason
 from dlx.tracking.client import Experiment, refused, safe_address, surroundings
-from dlx.tracking.growing import MOST, Growing, Place, Points
+from dlx.tracking.growing import MOST, Growing, Points
 from dlx.tracking.mirror import CHUNK, Mirror
 from dlx.tracking.rows import Labels, curves_of
 from dlx.tracking.summary import Summary
 from dlx.tracking.views import Layout
 from dlx.tracking.weights import Weights
+
+if TYPE_CHECKING:
+    from dlx.protocol import Slot as Place
 
 LONGEST_QUEUE = 2_000  # trials that wait in memory; of those beyond only the keys, they are read from the store again
 FLOOD = 300  # waiting trials beyond which MLflow, while packs run, leaves the processor to them most of the time
@@ -97,7 +100,7 @@ class Tracking:
         self._wake.set()
 
     def partial(
-        self, key: str, seed: int, values: Mapping[str, Any], slot: Place, started: float, points: Points
+        self, key: str, seed: int, values: Mapping[str, Any], slot: "Place", started: float, points: Points
     ) -> None:
         """Show what is new of a trial that still runs, of a few such, when nothing else waits; returns at once.
 

@@ -1,6 +1,5 @@
 """What is told of a study as a whole: the descriptions of its experiment and its summary run, verdicts, report."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,13 @@ from typing import Protocol
 import pyarrow as pa
 
 from dlx.claims import Verdict
-from dlx.claims.verdict import number
+from dlx.claims.verdict import counted
 from dlx.provenance import Provenance
 from dlx.records import now
+from dlx.text import markdown, number
 from dlx.tracking import views
 from dlx.tracking.client import LONGEST_TAG, Experiment, Run, Sent, name_of
-from dlx.tracking.rows import markdown, plain
+from dlx.tracking.rows import pipes
 
 NOTE = "mlflow.note.content"
 LONGEST_NOTE = 16_000  # characters of an experiment's description
@@ -51,7 +51,7 @@ def describe(experiment: str, question: str, verdicts: Sequence[Verdict] = (), r
               ("all trials", views.link(experiment, views.TRIALS)),
               ("failed, diverged, stopped", views.link(experiment, views.TROUBLE))]
     links = " · ".join(f"[{name}]({address})" for name, address in pages)
-    first = plain(question) + (f" **{_counted(verdicts)}**" if verdicts else "")
+    first = markdown(question) + (f" **{counted(verdicts)}**" if verdicts else "")
     return "\n\n".join(filter(None, (first, _listed(verdicts), f"{links} (as in the menu *Views*)")))
 
 
@@ -67,8 +67,8 @@ def write(experiment: Experiment, summary: Summary, provenance: Provenance, beat
     said = {name_of(f"dlx.{VERDICT}{v.name}"): f"{v.outcome}, {v.label}" for v in summary.verdicts}
     for stale in {f"dlx.{name}" for name in run.tags if name.startswith(VERDICT)} - said.keys():
         experiment.untag(run.id, stale)
-    table = "" if summary.cells is None else markdown(summary.cells)
-    text = "\n\n".join(filter(None, (plain(summary.question), _listed(summary.verdicts), table)))
+    table = "" if summary.cells is None else pipes(summary.cells)
+    text = "\n\n".join(filter(None, (markdown(summary.question), _listed(summary.verdicts), table)))
     experiment.tag(run.id, {NOTE: _cut(text, LONGEST_TAG), **said, **_origin(provenance)})
     experiment.attach_text(run.id, "summary.md", text)
     if provenance.diff:
@@ -90,14 +90,9 @@ def _listed(verdicts: Sequence[Verdict]) -> str:
     for v in verdicts:
         interval = f" [{number(v.low)}, {number(v.high)}]" if v.low is not None and v.high is not None else ""
         effect = [] if v.effect is None else [f"{v.what}: {number(v.effect)}{interval}"]
-        said = [plain(" ".join(text.split())) for text in (v.claim, *effect, v.label, *v.reasons[:1])]
+        said = [markdown(text) for text in (v.claim, *effect, v.label, *v.reasons[:1])]
         lines.append(f"- **{v.outcome}** " + " · ".join(said))
     return "\n".join(lines)
-
-
-def _counted(verdicts: Sequence[Verdict]) -> str:
-    found = Counter(v.outcome for v in verdicts)
-    return ", ".join(f"{found[o]} {o}" for o in ("supported", "refuted", "undecided") if found[o])
 
 
 def _cut(text: str, longest: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from dlx.records import COMPLETED, FINAL
 from dlx.tracking.client import name_of
-from dlx.tuning import Objective
+from dlx.tuning import Objective, ranked
 
 PREFIX = "mlflow.sharedViewState."
 CELLS, CURVES, FINALS, TRIALS, TROUBLE = "dlx-cells", "dlx-curves", "dlx-finals", "dlx-trials", "dlx-trouble"
@@ -43,11 +43,8 @@ class Layout:
 
     @property
     def ranked(self) -> list[str]:
-        """The metrics: the objective on the test split, the objective, others of the test split, the rest."""
-        metric = self.objective.metric if self.objective else ""
-        test = f"test/{metric.rpartition('/')[2]}"
-        names = dict.fromkeys([*self.metrics, *filter(None, [metric])])
-        return sorted(names, key=lambda n: (n != test, n != metric, not n.startswith("test/"), n))
+        """The metrics as ``dlx.tuning.ranked`` has them, the objective among them."""
+        return ranked({*self.metrics, *([self.objective.metric] if self.objective else [])}, self.objective)
 
 
 def cells_filter() -> str:

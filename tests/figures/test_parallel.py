@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
+from stored import stored
 
+import dlx
 from dlx import figures
 from dlx.errors import DlxError
 from dlx.figures.parallel import ABSENT
@@ -50,6 +52,16 @@ def test_lines_pass_below_the_axes_that_their_trial_lacks(searched):
     (asks, _), _ = lines(figures.Parallel()(partly))
     (without, _), _ = lines(figures.Parallel()(lacking))
     assert (asks[:, 2] == ABSENT).sum() == len(asks) - len(without) == 48
+
+
+def test_a_metric_may_be_called_as_another_column(tmp_path):
+    @dlx.trial()
+    def timed(ctx, width: int):
+        return {"seconds": 1000.0 * width}
+
+    study = dlx.Study("timed", "?", timed(width=dlx.grid(1, 2)), seeds=2)
+    _, (_, values) = lines(figures.Parallel("seconds")(stored(study, tmp_path)))
+    assert sorted(values) == [1000.0, 1000.0, 2000.0, 2000.0]
 
 
 def test_too_many_axes_are_refused(results, monkeypatch):

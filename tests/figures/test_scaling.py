@@ -23,6 +23,8 @@ def test_the_interval_is_over_units_where_all_are_whole_else_over_points():
     low, high = stats.t.interval(0.95, 4, np.mean(slopes), stats.sem(slopes))
     found = fit(X, units.mean(axis=0), units).exponent
     assert (found.value, found.low, found.high) == pytest.approx((np.mean(slopes), low, high))
+    others = np.concatenate([units, np.full((3, 4), np.nan)])  # units of lines of another kind
+    assert fit(X, units.mean(axis=0), others).exponent == found
     units[0, 0] = np.nan
     line = stats.linregress(np.log(X), np.log(units[1:].mean(axis=0)))
     half = stats.t.ppf(0.975, 2) * line.stderr

@@ -91,6 +91,12 @@ def test_cells_of_tables_read_as_they_were(values):
     assert [unescape(cell) for cell in found] == [" ".join(v.split()) for v in values]
 
 
+def test_commands_are_quoted_for_a_shell(tmp_path):
+    study = dlx.Study("two words", "?", Hostile("x"), seeds=2, presets={"; rm -rf b": {"seeds": 1}})
+    text = report.write(stored(study.preset("; rm -rf b"), tmp_path)).markdown.read_text()
+    assert "dlx run 'two words' --preset '; rm -rf b'\n" in text and "dlx run two" not in text
+
+
 @given(st.text("ab`~ \n<", max_size=30))
 def test_code_stays_inside_its_fence(text):
     tokens = MARKDOWN.parse(fenced(text))

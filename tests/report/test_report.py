@@ -119,6 +119,23 @@ def test_numbers_are_those_of_the_cells(home, page):
         assert half == pytest.approx(cell["test/error.half_width"], abs=0.51 * step)
 
 
+def test_an_axis_with_published_values_may_be_called_by_its_end(tmp_path, parse):
+    curves = figures.Curves("rate", "loss", points=figures.Points("theory", {0.1: 1.1, 9.0: 1.0}))
+    template = two_rates(rate=1.0, inner=Inner(rate=dlx.grid(0.1, 0.2)))
+    results = go(study(template=template, figures=(curves,)), tmp_path)
+    (row,) = parse(report.write(results).html.read_text()).table("published")
+    assert (row["published"], row["measured"]) == ("1.1", "1.1")
+
+
+def test_intervals_over_the_seeds_of_one_search_say_so(tmp_path):
+    options = {"objective": dlx.minimize("val/loss"), "seeds": 2}
+    template = tuned_valley(width=1, lr=dlx.loguniform(1e-4, 1.0))
+    for repeats, said in ((1, "nothing of what another search would have chosen"), (2, "a tuned cell the searches")):
+        declared = study(template=template, search=dlx.Random(trials=2, repeats=repeats), **options)
+        methods = report.build(go(declared, tmp_path / str(repeats)), tmp_path).sections[-1]
+        assert said in methods.blocks[0].text
+
+
 def test_what_is_published_stands_beside_what_was_measured(home, page):
     cells = claimed().results(str(home)).where(width=[1, 100]).cells().to_pylist()
     rows = page.table("published")
