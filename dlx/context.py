@@ -4,12 +4,13 @@ import hashlib
 import math
 import os
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dlx import checkpoint
 from dlx.pruning import Prune
+from dlx.records import ITEMS
 from dlx.snapshot import Snapshot, Snapshots
 from dlx.tuning import Objective
 
@@ -85,6 +86,23 @@ class Context:
             self.on_log(int(step), now)
         if self.partials is not None:
             self.partials.logged(int(step))
+
+    def items(self, metric: str, values: "Sequence[float] | np.ndarray", item: Sequence[int] | None = None) -> None:
+        """Record a metric of each item of a test set that all seeds share; the trial returns the mean as ``metric``.
+
+        values: (items,), two or more, neighbours next to each other where they are windows of a series; item: which
+        ones they are, 0, 1, … when left out. Claims with ``test="items"`` or ``"blocks"`` take them. Where a value is
+        not finite nothing is recorded, for such a trial has diverged. Raises ValueError for other than one number each.
+        """
+        import numpy as np
+
+        found = np.asarray(values, dtype=float)
+        steps = list(range(len(found))) if item is None else [int(i) for i in item]
+        if found.ndim != 1 or len(found) < 2 or not len(set(steps)) == len(steps) == len(found):
+            raise ValueError(f"ctx.items: {metric} has values of shape {found.shape} for {len(set(steps))} different "
+                             "items; give one number for each of two or more.")
+        if np.isfinite(found).all():
+            self.history[f"{metric}{ITEMS}"] = steps, found.tolist()
 
     def note(self, text: str) -> None:
         """Say something, in one line, to whoever runs the study; equal notes of many trials are said once."""

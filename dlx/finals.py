@@ -24,13 +24,18 @@ class Finals(NamedTuple):
     diverged: np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
+def units(rows: pa.Table, grid: pa.Table) -> tuple[Integers, Integers]:
+    """Cell (row of the grid) and independent draw of each final trial: the search of a tuned cell, else the seed."""
+    cell = pc.index_in(rows["cell"], value_set=grid["cell"].combine_chunks()).to_numpy()
+    tuned = grid["tuned"].to_numpy()[cell]
+    return cell, np.where(tuned, pc.fill_null(rows["search"], 0).to_numpy(), rows["seed"].to_numpy())
+
+
 def finals(table: pa.Table, grid: pa.Table, column: str) -> Finals:
     """The final values in a column of a table of results."""
     ran = pc.and_(pc.equal(table["phase"], FINAL), pc.is_in(table["status"], value_set=pa.array([COMPLETED, DIVERGED])))
     rows = table.filter(pc.fill_null(ran, False))
-    cell = pc.index_in(rows["cell"], value_set=grid["cell"].combine_chunks()).to_numpy()
-    tuned, seed = grid["tuned"].to_numpy()[cell], rows["seed"].to_numpy()
-    unit = np.where(tuned, pc.fill_null(rows["search"], 0).to_numpy(), seed)
+    (cell, unit), seed = units(rows, grid), rows["seed"].to_numpy()
     order = np.lexsort((seed, unit, cell))
     value = np.array(rows[column].to_numpy(), dtype=float)
     diverged = np.array(pc.equal(rows["status"], DIVERGED).to_numpy(), dtype=bool)

@@ -175,6 +175,19 @@ class Loop:
                 ctx.log(at, values)
         self._measured.clear()
 
+    def itemise(self) -> None:
+        """Record what ``trial.items`` names of each sample of its split, for the members that are left."""
+        from dlx.vectorise import unstack
+
+        split_of = [tuple(name.split("/", 1)) for name in self.trial.items]
+        for split in dict.fromkeys(split for split, _ in split_of):
+            names = tuple(metric for of, metric in split_of if of == split)
+            outputs = self.programs.forward(self.now, self.splits[split], self.rows[split])
+            each = unstack(self.programs.itemise(names)(outputs, self.splits[split]), len(self.contexts))
+            for ctx, values in zip(self.contexts, each, strict=True):
+                for name in names:
+                    ctx.items(f"{split}/{name}", values[name].double().numpy())
+
     # ------------------------------------------------------------ the end
 
     def end(self) -> list[Final]:
@@ -216,6 +229,7 @@ def train(
         if any(ctx.on_log for ctx in contexts):
             loop.log()
         loop.judge()
+    loop.itemise()
     return list(zip(loop.end(), loop.bests(), strict=True))
 
 

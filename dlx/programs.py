@@ -8,7 +8,8 @@ from typing import Any
 
 from dlx import noise, shelf
 from dlx.data import Split
-from dlx.metrics import LossMetric, OutputMetric, WeightMetric, bare
+from dlx.metrics import ItemMetric, LossMetric, OutputMetric, WeightMetric, bare
+from dlx.metrics.finite import where_finite
 from dlx.optim import evaluated
 from dlx.optim.schedules import Constant, scaled
 
@@ -88,6 +89,17 @@ def make_score(trial: "Training", which: Iterable[int]) -> "Callable[..., dict[s
         return {m.name: one_number(m.name, m.measure(outputs, targets, trial.loss)) for m in chosen}
 
     return score
+
+
+def make_itemise(trial: "Training", names: Iterable[str]) -> "Callable[..., dict[str, torch.Tensor]]":
+    """Metrics of each sample of a split, by name: (outputs, split) → name → (n,), NaN where an output is not finite."""
+    chosen = [m for m in map(bare, trial.metrics) if m.name in names and isinstance(m, ItemMetric)]
+
+    def itemise(outputs: "torch.Tensor", split: Split) -> "dict[str, torch.Tensor]":
+        targets = split.take(split.rows)[1]
+        return {m.name: where_finite(m.measure_items(outputs, targets, trial.loss), outputs) for m in chosen}
+
+    return itemise
 
 
 def make_inspect(
@@ -183,6 +195,7 @@ class Programs:
         self.step = (one_by_one if alone else vectorise_step)(make_step(self.trial, self.module, random=alone))
         self.forward = vectorise_by_rows(make_forward(self.trial, self.module), ROWS_AT_ONCE, self._together)
         self._scores: dict[tuple[int, ...], Callable[..., Stacked]] = {}
+        self._itemised: dict[tuple[str, ...], Callable[..., Stacked]] = {}
         self._inspections: dict[tuple[int, ...], Callable[..., Stacked]] = {}
         self.first = self._together(make_first(self.trial, self.module))
         self._better: dict[int, Callable[..., Stacked]] = {}
@@ -195,6 +208,12 @@ class Programs:
         if which not in self._scores:
             self._scores[which] = self._together(make_score(self.trial, which))
         return self._scores[which]
+
+    def itemise(self, names: tuple[str, ...]) -> "Callable[..., Stacked]":
+        """The metrics of these names, of each sample of a split."""
+        if names not in self._itemised:
+            self._itemised[names] = self._together(make_itemise(self.trial, names))
+        return self._itemised[names]
 
     def better(self, sign: int) -> "Callable[..., Stacked]":
         """What is kept after one more measurement of an objective with this sign."""

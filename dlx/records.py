@@ -15,6 +15,8 @@ import pyarrow as pa
 COMPLETED, DIVERGED, PRUNED, FAILED = "completed", "diverged", "pruned", "failed"
 TUNE, RECHECK, FINAL, PARENT = "tune", "recheck", "final", "parent"
 
+ITEMS = "@items"  # ends the name of a curve whose steps are items, its values the metric of each: test/error@items
+
 TRIALS = pa.schema([
     pa.field("key", pa.string(), nullable=False),
     pa.field("seed", pa.int64(), nullable=False),

@@ -4,7 +4,6 @@
 tuned value a column of its own. Everything is Arrow and NumPy; no engine is imported.
 """
 
-import difflib
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -18,11 +17,13 @@ from dlx.cells import floats, searches_without_choice, summarise
 from dlx.declaration import Declaration
 from dlx.errors import DeclarationError, DlxError
 from dlx.finals import Finals, finals
-from dlx.records import FAILED
+from dlx.items import Items, items
+from dlx.records import FAILED, ITEMS
 from dlx.register import Register
 from dlx.store import Store
 from dlx.study import Study
-from dlx.tuning import Objective
+from dlx.text import by_end, nearest
+from dlx.tuning import Objective, ranked
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from dlx.verdicts import Verdicts
+
 
 class Results:
     """What is stored of a study's wanted trials: rows, curves, and a mean with its interval for each cell."""
@@ -86,9 +88,17 @@ class Results:
     @property
     def metrics(self) -> list[str]:
         """Names of the metrics: the objective on the test split, the objective, others of the test split, the rest."""
-        objective = self.declaration.objective.metric if self.declaration.objective else ""
-        first = f"test/{objective.rpartition('/')[2]}", objective
-        return sorted(self._metrics, key=lambda n: (n != first[0], n != first[1], not n.startswith("test/"), n))
+        return ranked(self._metrics, self.declaration.objective)
+
+    def column(self, metric: str) -> str:
+        """The name of a metric's column in the table: ``metric.<name>`` where an axis or another column has its name.
+
+        Raises DeclarationError for a metric that no trial returned.
+        """
+        if metric not in self._metrics:
+            raise DeclarationError(
+                f"No trial of {self.declaration.name} returned {metric!r}; {nearest(metric, self.metrics)}")
+        return self._metrics[metric]
 
     @property
     def missing(self) -> int:
@@ -110,9 +120,10 @@ class Results:
         return self.table.filter(pc.equal(self.table["status"], FAILED))
 
     def history(self) -> pa.Table:
-        """Logged curves, a row for each value: axes, phase, seed, key, metric, step, value."""
+        """Logged curves, a row for each value: axes, phase, seed, key, metric, step, value; items are left out."""
         keys = self.table["key"]
-        curves = self.store.history(set(keys.to_pylist())).combine_chunks()
+        curves = self.store.history(set(keys.to_pylist()))
+        curves = curves.filter(pc.invert(pc.ends_with(curves["metric"], ITEMS))).combine_chunks()
         pairs = pa.table({"key": keys, "row": np.arange(len(keys))}).join(
             pa.table({"key": curves["key"], "curve": np.arange(len(curves))}), "key", join_type="inner"
         ).sort_by([("row", "ascending"), ("curve", "ascending")])
@@ -129,15 +140,19 @@ class Results:
 
         Raises DeclarationError for a metric that no trial returned, and for unknown columns.
         """
-        if metric not in self._metrics:
-            near = difflib.get_close_matches(metric, self._metrics, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"they returned {', '.join(self.metrics) or 'nothing'}."
-            raise DeclarationError(f"No trial of {self.declaration.name} returned {metric!r}; {hint}")
+        column = self.column(metric)
         if where:
-            return finals(self.where(where).table, self.grid, self._metrics[metric])
+            return finals(self.where(where).table, self.grid, column)
         if metric not in self._finals:
-            self._finals[metric] = finals(self.table, self.grid, self._metrics[metric])
+            self._finals[metric] = finals(self.table, self.grid, column)
         return self._finals[metric]
+
+    def items(self, metric: str, where: Mapping[str, Any] | None = None) -> Items:
+        """Values of a metric by item of the test set, of the final trials that recorded them; see ``Items``.
+
+        Raises DlxError where there are none, or trials have other items than each other.
+        """
+        return items(self.where(where).table, self.grid, self.store, metric)
 
     @cached_property
     def register(self) -> Register:
@@ -180,12 +195,10 @@ class Results:
 
     def _column(self, name: str) -> str:
         columns = self.table.column_names
-        ends = [axis for axis in self.axes if axis.endswith(f".{name}")]
-        if name in columns or len(ends) == 1:
-            return name if name in columns else ends[0]
-        near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(columns)}."
-        raise DeclarationError(f"The results of {self.declaration.name} have no column {name!r}; {hint}")
+        if (found := name if name in columns else by_end(name, self.axes)) is None:
+            raise DeclarationError(
+                f"The results of {self.declaration.name} have no column {name!r}; {nearest(name, columns)}")
+        return found
 
     # ------------------------------------------------------------ what it says of each cell
 

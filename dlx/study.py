@@ -175,7 +175,9 @@ class Study:
             )
 
     def _check_claims(self) -> None:
-        if list(self.looks) != sorted(set(self.looks)) or not all(type(n) is int and n > 1 for n in self.looks):
+        looks = self.looks
+        if not isinstance(looks, Sequence) or not all(type(n) is int and n > 1 for n in looks) or (
+                list(looks) != sorted(set(looks))):
             raise DeclarationError(f"looks is {self.looks!r}; give numbers of seeds of at least 2, in rising order.")
         if not isinstance(self.claims, Sequence):
             raise DeclarationError(f"claims is {self.claims!r}; it must be a list of claims, as dlx.claims has them.")

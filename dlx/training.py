@@ -11,10 +11,11 @@ from dlx.errors import DeclarationError
 from dlx.losses import Loss
 from dlx.markers import Grid
 from dlx.member import Member, begin
-from dlx.metrics import Metric, When, bare, full_names
+from dlx.metrics import Metric, When, bare, full_names, item_names
 from dlx.models import Model
 from dlx.optim import Constant, Optimizer, Schedule
 from dlx.pruning import Pruned
+from dlx.text import nearest
 from dlx.trial import Trial, field
 
 if typing.TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Training(Trial):
     steps: updates; batch_size: samples in each, from one permutation of the split after another, None: all of them;
     metrics: what is measured; measure: when, or at how many steps, spaced evenly in log(step), the last among them;
     watch: the splits that are measured on the way, None: all; at the end all are;
+    items: metrics, such as ``test/error``, that are recorded at the end for each sample of their split, which must be
+    the same for all seeds; claims with ``test="items"`` or ``"blocks"`` take them;
     dtype: of parameters and inputs, whatever it is the initial parameters are the same numbers;
     parent: a trial whose final parameters are the initial ones; schedule: of the learning rate; augment: random changes
     of training inputs, one after the other.
@@ -49,6 +52,7 @@ class Training(Trial):
     watch: tuple[str, ...] | None = field(None, keyed=False)
     schedule: Schedule = field(Constant(), absent=Constant())
     augment: tuple[Augmentation, ...] = field((), absent=())
+    items: tuple[str, ...] = field((), keyed=False)
 
     def check(self) -> None:
         """Raise DeclarationError where values are out of range or do not fit together."""
@@ -66,11 +70,23 @@ class Training(Trial):
             raise DeclarationError("watch is empty; name splits to measure on the way, say ('val',), or leave it out.")
         if not self.metrics:
             raise DeclarationError("metrics is empty; name at least one, such as metrics.error().")
+        self._check_items()
         for i, metric in enumerate(self.metrics):
             asked = getattr(bare(metric), "samples", None)
             if asked is not None and asked > samples:
                 raise DeclarationError(
                     f"metrics[{i}].samples is {asked}; there are {samples} training samples, give at most these."
+                )
+
+    def _check_items(self) -> None:
+        known = [name for metric in self.metrics for name in item_names(metric)]
+        measured = [full.rpartition("/")[2] for full in known]
+        for name in self.items:
+            split, _, metric = name.partition("/")
+            if not split or metric not in measured:
+                raise DeclarationError(
+                    f"items has {name!r}, which is no mean over samples that metrics measures; "
+                    + (nearest(name, known) if known else "add such a one to metrics, as metrics.error().")
                 )
 
     def metric_names(self) -> tuple[str, ...] | None:
@@ -85,7 +101,8 @@ class Training(Trial):
     def shape(self) -> Hashable:
         """All values but the parent's, and those that parts declare as varying."""
         parts = (self.data, self.model, self.optimizer, self.schedule, self.augment)
-        whole = (self.steps, self.batch_size, self.loss, self.dtype, tuple(self.metrics), self.measure, self.watch)
+        whole = (self.steps, self.batch_size, self.loss, self.dtype, tuple(self.metrics), self.measure, self.watch,
+                 tuple(self.items))
         return type(self), shelf.shape(parts), whole, self.parent is None
 
     def run(self, ctx: "Context") -> Mapping[str, float]:
@@ -123,7 +140,7 @@ class Training(Trial):
 def _run_pack(trials: Sequence[Training], contexts: Sequence["Context"]) -> list[Any]:
     from dlx.loop import train
 
-    results: list[Any] = [_attempt(begin, trial, ctx) for trial, ctx in zip(trials, contexts, strict=True)]
+    results: list[Any] = [_attempt(_begin, trial, ctx) for trial, ctx in zip(trials, contexts, strict=True)]
     alive = [i for i, result in enumerate(results) if isinstance(result, Member)]
     if alive:
         final = train(trials[alive[0]], [results[i] for i in alive], [contexts[i] for i in alive])
@@ -132,11 +149,23 @@ def _run_pack(trials: Sequence[Training], contexts: Sequence["Context"]) -> list
     return results
 
 
+def _begin(trial: Training, ctx: "Context") -> Member:
+    """A member before its first step; raises DeclarationError where its items are not the same for all seeds."""
+    from dlx.fixed import check_fixed
+
+    member = begin(trial, ctx)
+    for name in trial.items:
+        check_fixed(trial.data, name.partition("/")[0], f"items has {name!r}")
+    return member
+
+
 def _finish(
     ctx: "Context", state: "Mapping[str, torch.Tensor] | None", best: "Kept | None", steps: int
 ) -> Mapping[str, float] | Pruned:
     """Save the final and the best state, return the last metrics of one member; without a state it left early."""
-    last = {name: values[-1] for name, (_, values) in ctx.history.items()}
+    from dlx.records import ITEMS
+
+    last = {name: values[-1] for name, (_, values) in ctx.history.items() if not name.endswith(ITEMS)}
     if state is None:
         return Pruned(last)
     ctx.save(state, steps)

@@ -1,6 +1,5 @@
 """Arms: the cells that a condition of a claim means, weighted so that arms agree in all other axes."""
 
-import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from dlx.errors import DeclarationError
 from dlx.stats import Floats, Integers
+from dlx.text import by_end, nearest
 
 Conditions = Mapping[str, Any]
 Bools = NDArray[np.bool_]
@@ -40,10 +40,9 @@ class Grid:
 
     def axis(self, name: str) -> str:
         """The axis of this name, or of this end of a name; raises DeclarationError with the nearest match."""
-        ends = [axis for axis in self.axes if axis.endswith(f".{name}")]
-        if name in self.axes or len(ends) == 1:
-            return name if name in self.axes else ends[0]
-        if len(ends) > 1:
+        if found := by_end(name, self.axes):
+            return found
+        if len(ends := [axis for axis in self.axes if axis.endswith(f".{name}")]) > 1:
             raise DeclarationError(f"the axis {name!r} may be any of {', '.join(ends)}; write the whole name.")
         if name in self.nuisance:
             raise DeclarationError(f"the axis {name!r} is tuned, so no cell has a value of it; name a scientific axis.")
@@ -90,7 +89,8 @@ class Grid:
         masks = [self.mask(c) & common for c in conditions]
         for condition, mask in zip(conditions, masks, strict=True):
             if not mask.any():
-                raise DeclarationError(f"no cell has {said(condition)} and {said(where)}; correct one of them.")
+                also = f" and {said(where)}" if where else ""
+                raise DeclarationError(f"no cell has {said(condition)}{also}; correct the claim.")
         rows = [np.flatnonzero(mask) for mask in masks]
         groups = self._groups(rows, {self.axis(name) for condition in conditions for name in condition})
         size = max(int(group.max()) for group in groups) + 1
@@ -145,12 +145,6 @@ def said(conditions: Conditions | None) -> str:
 def options(value: Any) -> list[Any]:
     """The values that a condition allows: those of a collection, else the one."""
     return list(value) if isinstance(value, Collection) and not isinstance(value, str) else [value]
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """How an unknown name is answered: with the closest known one, else with all."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}."
 
 
 def _values(column: Any, values: Sequence[Any]) -> pa.Array:

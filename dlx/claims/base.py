@@ -2,20 +2,23 @@
 
 import json
 import math
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 
-from dlx.claims.arms import Arm, Grid, nearest, said
+from dlx.claims.arms import Arm, Grid, said
 from dlx.claims.draws import Draws, Worst
 from dlx.claims.finding import Finding, Part
+from dlx.claims.items import BY_ITEM, ItemDraws
 from dlx.claims.verdict import Label, Verdict
 from dlx.errors import DeclarationError, DlxError
-from dlx.stats import LEVEL, Estimate, Floats, one_sample, sign_flip, trimmed, welch
+from dlx.stats import LEVEL, Estimate, Floats, block_bootstrap, item_bootstrap, one_sample, sign_flip, trimmed, welch
+from dlx.text import nearest
 from dlx.tuning import Objective
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ class Claim:
     because: str = ""
     worst: Worst | None = None
     label: Label = "confirmatory"
+    tests: ClassVar[tuple[str, ...]] = get_args(Test)
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -51,7 +55,8 @@ class Claim:
     def __str__(self) -> str:
         about = f" where {said(self.where)}" if self.where else ""
         test = getattr(self, "test", "t")
-        return f"{self.sentence}{about}{'' if test == 't' else f' ({test} test)'}"
+        how = BY_ITEM.get(test, f"{test} test")
+        return f"{self.sentence}{about}{'' if test == 't' else f' ({how})'}"
 
     @property
     def title(self) -> str:
@@ -78,7 +83,7 @@ class Claim:
 
     def check_fields(self) -> None:
         """Raise DeclarationError for a value that is out of range."""
-        for name, known in (("worst", get_args(Worst)), ("label", get_args(Label)), ("test", get_args(Test))):
+        for name, known in (("worst", get_args(Worst)), ("label", get_args(Label)), ("test", self.tests)):
             value = getattr(self, name, None)
             if value is not None and value not in known:
                 raise DeclarationError(f"{name} is {value!r}; it must be {' or '.join(map(repr, known))}.")
@@ -154,12 +159,12 @@ class Claim:
         return judge(results, claims if place < len(claims) else [*claims, self])[place]
 
     def draws(self, results: "Results", metric: str, arms: Sequence[Arm]) -> Draws:
-        """Final values of a metric in the cells of some arms."""
+        """Final values of a metric in the cells of some arms; by item where the test resamples these."""
         objective, worst = results.declaration.objective, self.worst
         if worst is None:
-            same = objective is not None and objective.metric.rpartition("/")[2] == metric.rpartition("/")[2]
-            worst = "low" if same and objective is not None and objective.sign < 0 else "high"
-        return Draws(results, metric, worst, np.unique(np.concatenate([arm.rows for arm in arms])))
+            worst = "low" if objective is not None and objective.is_of(metric) and objective.sign < 0 else "high"
+        kind = ItemDraws if getattr(self, "test", "t") in BY_ITEM else Draws
+        return kind(results, metric, worst, np.unique(np.concatenate([arm.rows for arm in arms])))
 
 
 def check_all(
@@ -179,21 +184,43 @@ def check_all(
 # ---------------------------------------------------------------- measuring
 
 
-def location(values: Floats, null: float, test: str, level: float) -> Estimate:
-    """Where independent draws (n,) lie, by one of the tests; raises DlxError for too few or too many."""
+def location(values: Floats, null: float, test: str, level: float, block: int | None = None) -> Estimate:
+    """Where independent draws (n,), or (n, items), lie, by one of the tests; raises DlxError for too few or too many.
+
+    block: windows of a block bootstrap's, None: chosen by the data.
+    """
+    if test in BY_ITEM:
+        return _by_item(values, null, test, level, block)
     try:
         return TESTS[test](values, null, level)
     except ValueError as e:
         raise DlxError(f"test={test!r} does not fit {len(values)} draws; give more seeds, or test='t'. ({e})") from e
 
 
-def difference(draws: Draws, a: Arm, b: Arm, null: float, test: str, level: float) -> Estimate:
-    """a − b: of pairs that share a unit, else (one arm tuned, the other not) of independent samples (Welch 1947)."""
+def _by_item(values: Floats, null: float, test: str, level: float, block: int | None) -> Estimate:
+    if test == "items":
+        return item_bootstrap(values, null, level)
+    try:
+        return block_bootstrap(values, block, null, level)
+    except ValueError as e:
+        raise DlxError(f"block does not fit the test set: {e}") from e
+
+
+def sample(draws: Draws, a: Arm, b: Arm) -> tuple[Floats] | tuple[Floats, Floats]:
+    """Differences a − b of units that both have; where one arm is tuned and the other not, two independent samples."""
     (units_a, values_a), (units_b, values_b) = draws.of(a), draws.of(b)
     if a.tuned != b.tuned:
-        return welch(values_a, values_b, null, level)
+        return values_a, values_b
     _, in_a, in_b = np.intersect1d(units_a, units_b, return_indices=True)
-    return location(values_a[in_a] - values_b[in_b], null, test, level)
+    return (values_a[in_a] - values_b[in_b],)
+
+
+def difference(
+    draws: Draws, a: Arm, b: Arm, null: float, test: str, level: float, block: int | None = None
+) -> Estimate:
+    """a − b: of pairs that share a unit, else of independent samples (Welch 1947)."""
+    found = sample(draws, a, b)
+    return welch(*found, null, level) if len(found) == 2 else location(*found, null, test, level, block)
 
 
 def paired(draws: Draws, arms: Sequence[Arm]) -> Floats:
@@ -214,7 +241,7 @@ def same_kind(arms: Sequence[Arm], claim: str) -> None:
 
 def check_number(name: str, value: Any, least: float = -math.inf) -> None:
     """Raise DeclarationError for what is no finite number, or is below ``least``."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if not number or value < least:
         raise DeclarationError(f"{name} is {value!r}; give a number{f' of at least {least:g}' if number else ''}.")
 
@@ -235,6 +262,6 @@ def _literal(value: Any, place: str) -> Any:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
         raise DeclarationError(
-            f"{place} is {value!r}; a claim is kept as JSON, give numbers, texts and lists of them."
+            f"{place} is {value!r}; a claim is kept as JSON, give finite numbers, texts and lists of them."
         ) from None
     return value

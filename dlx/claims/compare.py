@@ -1,16 +1,17 @@
 """Comparisons: one arm lower or higher than another, in the declared order, or the same within a margin."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from dlx.claims.arms import Arm, Grid, overlap, said
-from dlx.claims.base import Claim, Test, check_conditions, check_number, difference
+from dlx.claims.base import Claim, Test, check_conditions, check_number, difference, sample
 from dlx.claims.finding import Part
+from dlx.claims.items import ItemTest, check_block
 from dlx.claims.verdict import as_given
 from dlx.errors import DeclarationError
+from dlx.stats import tost, tost_welch
 
 if TYPE_CHECKING:
     from dlx.results import Results
@@ -22,7 +23,7 @@ def compared(grid: Grid, conditions: Sequence[Mapping[str, Any]], where: Mapping
     """Arms that agree in all other axes; raises DeclarationError where two of them mean the same cell."""
     arms = grid.arms(conditions, where)
     if overlap(arms):
-        raise DeclarationError(f"{' and '.join(map(said, conditions))} mean the same cells; name others.")
+        raise DeclarationError(f"{' and '.join(map(said, conditions))} have cells in common; name others.")
     return arms
 
 
@@ -34,7 +35,9 @@ class _Comparison(Claim):
     a: Mapping[str, Any]
     than: Mapping[str, Any]
     by: float = 0.0
-    test: Test = field(default="t", kw_only=True)
+    test: ItemTest = field(default="t", kw_only=True)
+    block: int | None = field(default=None, kw_only=True)
+    tests: ClassVar[tuple[str, ...]] = get_args(ItemTest)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -43,6 +46,7 @@ class _Comparison(Claim):
     def check_fields(self) -> None:
         super().check_fields()
         check_number("by", self.by, 0.0)
+        check_block(self.test, self.block)
         check_conditions("a", self.a)
         check_conditions("than", self.than)
 
@@ -64,7 +68,10 @@ class Lower(_Comparison):
     ``a``, ``than``: axis → value, or several, as ``results.where`` takes them. Where they match several cells, pairs
     agree in all other axes, and each unit (the search of tuned cells, else the seed) gives the mean over its pairs.
     ``by``: the smallest difference that matters, in units of the metric; ``test``: ``t`` (Student 1908; Welch 1947
-    where only one side is tuned), ``exact`` (sign flips, Fisher 1935) or ``trimmed`` (interquartile mean, Yuen 1974).
+    where only one side is tuned), ``exact`` (sign flips, Fisher 1935), ``trimmed`` (interquartile mean, Yuen 1974), or,
+    where trials recorded the metric of each item of one fixed test set (``items=`` of ``Training``, ``Context.items``),
+    ``items``, over new units and new items (Efron 1979), and ``blocks``, where these are windows of a series (Künsch
+    1989), ``block`` of them resampled together, None: as many as fit their autocorrelation.
     """
 
     @property
@@ -73,7 +80,7 @@ class Lower(_Comparison):
 
     def parts(self, results: "Results", arms: Sequence[Arm], level: float) -> Found:
         draws = self.draws(results, self.metric, arms)
-        found = difference(draws, arms[0], arms[1], -self.by, self.test, level)
+        found = difference(draws, arms[0], arms[1], -self.by, self.test, level, self.block)
         return [Part.below(_what(self.metric, arms[0], arms[1]), found)], draws.notes
 
 
@@ -87,7 +94,7 @@ class Higher(_Comparison):
 
     def parts(self, results: "Results", arms: Sequence[Arm], level: float) -> Found:
         draws = self.draws(results, self.metric, arms)
-        found = difference(draws, arms[0], arms[1], self.by, self.test, level)
+        found = difference(draws, arms[0], arms[1], self.by, self.test, level, self.block)
         return [Part.above(_what(self.metric, arms[0], arms[1]), found)], draws.notes
 
 
@@ -95,7 +102,7 @@ class Higher(_Comparison):
 class Ordering(Claim):
     """A metric rises along conditions, each lower than the next by at least ``by`` (intersection–union, Berger 1982).
 
-    ``conditions``: two or more of axis → value; the rest is as in ``Lower``.
+    ``conditions``: two or more of axis → value; ``test``: ``t``, ``exact`` or ``trimmed``, as in ``Lower``.
     """
 
     metric: str
@@ -168,13 +175,9 @@ class Equivalent(Claim):
 
     def parts(self, results: "Results", arms: Sequence[Arm], level: float) -> Found:
         draws = self.draws(results, self.metric, arms)
-        wide = 2 * level - 1
-        above, below = (difference(draws, arms[0], arms[1], n, "t", wide) for n in (-self.margin, self.margin))
-        tails = max(above.p_greater, below.p_less), min(1.0, 2 * min(above.p_less, below.p_greater))
-        p_for, p_against = (math.nan if math.isnan(above.p) else p for p in tails)
-        margin = self.margin if above.value >= 0 else -self.margin
-        return [Part(_what(self.metric, arms[0], arms[1]), margin, above.value, above.low, above.high, p_for, p_against,
-                     f"TOST, {above.test}", above.n, wide, above.smallest_p)], draws.notes
+        values = sample(draws, arms[0], arms[1])
+        found = tost_welch(*values, self.margin, level) if len(values) == 2 else tost(*values, self.margin, level)
+        return [Part.within(_what(self.metric, arms[0], arms[1]), found)], draws.notes
 
 
 def _what(metric: str, a: Arm, b: Arm) -> str:

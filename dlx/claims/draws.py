@@ -30,7 +30,8 @@ class Draws:
         self.metric, self.rows = metric, rows
         self.worst = float((np.max if worst == "high" else np.min)(finite)) if len(finite) else np.nan
         here = np.isin(finals.cell, rows)
-        self._cell, self._unit, self._diverged = finals.cell[here], finals.unit[here], finals.diverged[here]
+        self._cell, self._unit, self._seed = finals.cell[here], finals.unit[here], finals.seed[here]
+        self._diverged = finals.diverged[here]
         self._value = np.where(self._diverged, self.worst, finals.value[here])
         self._barren = [(row, unit) for row, unit in barren_searches(results) if row in rows]
         self._units = np.union1d(self._unit, [unit for _, unit in self._barren]).astype(np.int64)
@@ -47,20 +48,28 @@ class Draws:
             )
 
     def _by_unit(self) -> Floats:
-        """Means (cells, units), NaN where there is nothing."""
-        at = np.searchsorted(self.rows, self._cell) * len(self._units) + np.searchsorted(self._units, self._unit)
-        size = len(self.rows) * len(self._units)
+        """Means (cells, units, …), NaN where there is nothing."""
+        at = np.searchsorted(self.rows, self._cell), np.searchsorted(self._units, self._unit)
+        each = self._of_trials()
+        sums = np.zeros((len(self.rows), len(self._units), *each.shape[1:]))
+        count = np.zeros((*sums.shape[:2], *(1 for _ in each.shape[1:])))
+        np.add.at(sums, at, each)
+        np.add.at(count, at, 1)
         with np.errstate(invalid="ignore"):
-            means = np.bincount(at, self._value, size) / np.bincount(at, minlength=size)
-        values = means.reshape(len(self.rows), len(self._units))
+            values = sums / count
         for row, unit in self._barren:
             values[np.searchsorted(self.rows, row), np.searchsorted(self._units, unit)] = self.worst
         return values
 
+    def _of_trials(self) -> Floats:
+        """What each final trial gives to the mean of its unit, (trials, …)."""
+        return self._value
+
     def of(self, arm: Arm) -> tuple[Integers, Floats]:
-        """Units (u,) and the arm's value in each (u,): the weighted mean of its cells; units that lack one left out."""
-        values = arm.weights @ self._values[np.searchsorted(self.rows, arm.rows)]
-        return self._units[np.isfinite(values)], values[np.isfinite(values)]
+        """Units (u,) and the arm's value in each (u, …): the weighted mean of its cells; units without one left out."""
+        values = np.tensordot(arm.weights, self._values[np.searchsorted(self.rows, arm.rows)], 1)
+        there = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        return self._units[there], values[there]
 
     def complete(self) -> Floats:
         """Values (units, cells) in the order of rows, of the units that have all cells."""

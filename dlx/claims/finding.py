@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-from dlx.stats import Estimate, Integers
+from dlx.stats import Equivalence, Estimate, Integers
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,13 @@ class Part:
     def below(cls, what: str, found: Estimate) -> Self:
         """The part that the effect is below its null."""
         return cls._of(what, found, found.p_less, found.p_greater)
+
+    @classmethod
+    def within(cls, what: str, found: Equivalence) -> Self:
+        """The part that the effect is inside ±margin; its margin is the end that the effect is nearer to."""
+        margin = found.margin if found.value >= 0 else -found.margin
+        return cls(what, margin, found.value, found.low, found.high, found.p, found.p_beyond, found.test, found.n,
+                   2 * found.level - 1, found.smallest_p)
 
     @classmethod
     def _of(cls, what: str, found: Estimate, *tails: float) -> Self:

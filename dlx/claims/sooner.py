@@ -18,11 +18,10 @@ from dlx.claims.verdict import as_given
 from dlx.errors import DlxError
 from dlx.records import COMPLETED, DIVERGED, FINAL
 from dlx.stats import Estimate, Floats, log_rank, log_rank_exact
+from dlx.stats.survival import MOST_ARRANGEMENTS
 
 if TYPE_CHECKING:
     from dlx.results import Results
-
-MOST_EXCHANGES = 200_000  # of arms, up to which the log-rank test is exact: ten units against ten
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,17 @@ class Sooner(Claim):
     def parts(self, results: "Results", arms: Sequence[Arm], level: float) -> tuple[list[Part], tuple[str, ...]]:
         times = _Times(results, self.metric, self.reaches, self.falling)
         (a, seen_a), (b, seen_b) = (times.of(arm) for arm in arms)
+        if not (seen_a.any() or seen_b.any()):
+            raise DlxError(
+                f"No final trial got {self.metric} to {as_given(self.reaches)}; train longer, or change reaches=."
+            )
         what = f"log hazard ratio of {self.metric} reaching {as_given(self.reaches)}, {arms[0].said} to {arms[1].said}"
         lost = int((~seen_a).sum() + (~seen_b).sum())
         notes = (f"{lost} of {len(a) + len(b)} never got there and are censored.",) if lost else ()
         if min(len(a), len(b)) < 2:
             return [Part(what, 0.0, *(math.nan,) * 5, "log-rank", min(len(a), len(b)), level)], notes
         return [_log_rank(what, log_rank(a, seen_a, b, seen_b, level), log_rank_exact(a, seen_a, b, seen_b, level)
-                          if math.comb(len(a) + len(b), len(a)) <= MOST_EXCHANGES else None)], notes
+                          if math.comb(len(a) + len(b), len(a)) <= MOST_ARRANGEMENTS else None)], notes
 
 
 def _log_rank(what: str, found: Estimate, exact: Estimate | None) -> Part:
@@ -90,11 +93,11 @@ class _Times:
         self._cell = pc.index_in(trials["cell"], value_set=results.grid["cell"].combine_chunks()).to_numpy()
         tuned = results.grid["tuned"].to_numpy()[self._cell]
         self._unit = np.where(tuned, pc.fill_null(trials["search"], 0).to_numpy(), trials["seed"].to_numpy())
-        curves = results.history()
-        curves = curves.filter(pc.and_(pc.equal(curves["metric"], metric), pc.equal(curves["phase"], FINAL)))
-        at = pc.index_in(curves["key"], value_set=trials["key"].combine_chunks())
+        curves = results.where(phase=FINAL).history()
+        curves = curves.filter(pc.equal(curves["metric"], metric))
+        found = pc.index_in(curves["key"], value_set=trials["key"].combine_chunks())
+        curves, at = curves.filter(pc.is_valid(found)), pc.drop_null(found).to_numpy()  # those that failed left out
         step, value = curves["step"].to_numpy(), curves["value"].to_numpy()
-        at = np.asarray(at.to_numpy())
         self._last, self._first = np.full(len(trials), -np.inf), np.full(len(trials), np.inf)
         np.maximum.at(self._last, at, step)
         there = value <= reaches if falling else value >= reaches

@@ -1,8 +1,11 @@
 """What results say of a claim: one outcome, with its effect, interval, corrected p and the reasons behind it."""
 
 import dataclasses
-import math
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+from dlx.text import clean, count, number
 
 Outcome = Literal["supported", "refuted", "undecided"]
 Label = Literal["confirmatory", "exploratory", "descriptive"]
@@ -38,9 +41,7 @@ class Verdict:
     reasons: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        from dlx.text import clean
-
-        said = [self._estimate(), self._size(), *([self.label] if self.label != "confirmatory" else [])]
+        said = [self._estimate(), self.size, *([self.label] if self.label != "confirmatory" else [])]
         why = f" — {self.reasons[0]}" if self.reasons and self.outcome == "undecided" else ""
         return clean(f"{self.outcome:<12} {self.name}: {', '.join(s for s in said if s)}{why}")
 
@@ -56,23 +57,24 @@ class Verdict:
         if self.low is not None and self.high is not None:
             parts[0] += f" [{number(self.low)}, {number(self.high)}]"
         if self.p is not None:
-            corrected = "" if self.p_corrected in (None, self.p) else f" (Holm {_p(self.p_corrected)})"
-            parts.append(f"p {_p(self.p)}{corrected}" if self.p < 1e-4 else f"p = {_p(self.p)}{corrected}")
+            parts.append(f"p {p_value(self.p)}")
+            if self.p_corrected is not None and self.p_corrected != self.p:
+                parts[-1] += f" (Holm {p_value(self.p_corrected).removeprefix('= ')})"
         if self.smallest_p is not None:
-            parts.append(f"smallest p {_p(self.smallest_p)}")
+            parts.append(f"smallest p {p_value(self.smallest_p).removeprefix('= ')}")
         return ", ".join(parts)
 
-    def _size(self) -> str:
-        seeds = f"{self.seeds} seed{'' if self.seeds == 1 else 's'}"
-        return f"{self.searches} search{'' if self.searches == 1 else 'es'} × {seeds}" if self.searches else seeds
+    @property
+    def size(self) -> str:
+        """How many seeds, and how many searches where there were any."""
+        seeds = count(self.seeds, "seed")
+        return f"{count(self.searches, 'search', 'searches')} × {seeds}" if self.searches else seeds
 
 
-def number(value: float) -> str:
-    """A number in three digits, whole from a thousand on, with a true minus sign."""
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    whole = 1_000 <= abs(value) < 1_000_000
-    return f"{value + 0.0:{'.0f' if whole else '.3g'}}".replace("-", "−")
+def counted(verdicts: Iterable[Verdict]) -> str:
+    """How many came out how: ``2 supported, 1 undecided``."""
+    found = Counter(verdict.outcome for verdict in verdicts)
+    return ", ".join(f"{found[outcome]} {outcome}" for outcome in get_args(Outcome) if found[outcome])
 
 
 def as_given(value: float) -> str:
@@ -80,7 +82,6 @@ def as_given(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
-def _p(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+def p_value(p: float) -> str:
+    """A p value to two digits, such as ``= 0.023``; below 0.0001 only that."""
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"

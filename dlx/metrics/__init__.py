@@ -1,6 +1,17 @@
 """Metrics: what is measured of a model while it trains, and what compares models afterwards."""
 
-from dlx.metrics.base import LossMetric, Metric, Only, OutputMetric, WeightMetric, When, bare, full_names
+from dlx.metrics.base import (
+    ItemMetric,
+    LossMetric,
+    Metric,
+    Only,
+    OutputMetric,
+    WeightMetric,
+    When,
+    bare,
+    full_names,
+    item_names,
+)
 from dlx.metrics.calibration import NLL as nll
 from dlx.metrics.calibration import Brier as brier
 from dlx.metrics.calibration import CalibrationError as ece
@@ -27,8 +38,8 @@ from dlx.metrics.when import At, Every, LogSpaced
 only = Only
 
 __all__ = [
-    "At", "Every", "LogSpaced", "LossMetric", "Metric", "OutputMetric", "WeightMetric", "When", "accuracy", "bare",
-    "barrier", "brier", "cka", "ece", "effective_rank", "error", "full_names", "gradient_noise", "hessian_trace",
-    "line", "loss", "margin", "match", "nll", "only", "perplexity", "procrustes", "psnr", "sam_sharpness", "sharpness",
-    "singular_value", "spectral_norm", "stable_rank", "weight_norm",
+    "At", "Every", "ItemMetric", "LogSpaced", "LossMetric", "Metric", "OutputMetric", "WeightMetric", "When",
+    "accuracy", "bare", "barrier", "brier", "cka", "ece", "effective_rank", "error", "full_names", "gradient_noise",
+    "hessian_trace", "item_names", "line", "loss", "margin", "match", "nll", "only", "perplexity", "procrustes", "psnr",
+    "sam_sharpness", "sharpness", "singular_value", "spectral_norm", "stable_rank", "weight_norm",
 ]

@@ -33,6 +33,17 @@ class OutputMetric(Protocol, metaclass=Shelf):
 
 
 @runtime_checkable
+class ItemMetric(OutputMetric, Protocol, metaclass=Shelf):
+    """An output metric that is a mean over the samples of a split.
+
+    A metric whose fields may make it something else declares ``averaged``, False where they do.
+    """
+
+    def measure_items(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
+        """The metric of each sample alone, (n,), whose mean is ``measure`` of the same where that is finite."""
+
+
+@runtime_checkable
 class WeightMetric(Protocol, metaclass=Shelf):
     """A number of the parameters alone; in results ``weights/<name>``."""
 
@@ -106,7 +117,19 @@ def full_names(metric: Metric) -> tuple[str, ...]:
     return tuple(f"{split}/{one.name}" for split in SPLITS) if isinstance(one, OutputMetric) else ()
 
 
+def item_names(metric: Metric) -> tuple[str, ...]:
+    """As ``full_names``, of a metric that is a mean over samples; none for another."""
+    one = bare(metric)
+    return full_names(one) if isinstance(one, ItemMetric) and getattr(one, "averaged", True) else ()
+
+
+def by_sample(values: "torch.Tensor") -> "torch.Tensor":
+    """Means (n,) over all axes but the first of values (n, ...)."""
+    return values if values.ndim == 1 else values.flatten(1).mean(dim=1)
+
+
 OutputMetric.exemplify("metrics.error()")
+ItemMetric.exemplify("metrics.error()")
 WeightMetric.exemplify("metrics.weight_norm()")
 LossMetric.exemplify("metrics.sharpness()")
 When.exemplify("metrics.LogSpaced()")

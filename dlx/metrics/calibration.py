@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dlx.errors import DeclarationError
+from dlx.metrics.base import by_sample
 from dlx.metrics.finite import where_finite
 
 if typing.TYPE_CHECKING:
@@ -22,9 +23,15 @@ class NLL:
 
     def measure(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
         """0-d from logits (n, classes) and classes (n,), or with a length behind n in both."""
+        return where_finite(self._of_answers(outputs, targets).mean(), outputs)
+
+    def measure_items(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
+        """(n,), of a sequence the mean over its positions, from what ``measure`` takes."""
+        return by_sample(self._of_answers(outputs, targets).reshape(targets.shape))
+
+    def _of_answers(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         logits, classes = _by_answer(outputs, targets, self.name)
-        own = logits.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
-        return where_finite((logits.logsumexp(dim=-1) - own).mean(), outputs)
+        return logits.logsumexp(dim=-1) - logits.gather(-1, classes.unsqueeze(-1)).squeeze(-1)
 
 
 @dataclass(frozen=True)
@@ -46,9 +53,16 @@ class Brier:
 
     def measure(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
         """0-d from logits (n, classes) and classes (n,), or with a length behind n in both."""
+        return where_finite(self._of_answers(outputs, targets).mean(), outputs)
+
+    def measure_items(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
+        """(n,), of a sequence the mean over its positions, from what ``measure`` takes."""
+        return by_sample(self._of_answers(outputs, targets).reshape(targets.shape))
+
+    def _of_answers(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
         logits, classes = _by_answer(outputs, targets, self.name)
         wrong = logits.softmax(dim=-1) - _indicator(classes, logits.shape[-1], logits)
-        return where_finite(wrong.square().sum(dim=-1).mean(), outputs)
+        return wrong.square().sum(dim=-1)
 
 
 @dataclass(frozen=True)

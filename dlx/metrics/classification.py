@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from dlx.errors import DeclarationError
+from dlx.metrics.base import by_sample
 from dlx.metrics.finite import where_finite
 
 if typing.TYPE_CHECKING:
@@ -27,8 +28,11 @@ class Error:
 
         Raises DeclarationError where targets are numbers for more than one output.
         """
-        wrong = _signed(outputs, targets) <= 0 if targets.is_floating_point() else outputs.argmax(dim=-1) != targets
-        return where_finite(wrong.to(outputs.dtype).mean(), outputs)
+        return where_finite(_wrong(outputs, targets).mean(), outputs)
+
+    def measure_items(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
+        """(n,), 1 or 0, of a sequence the share of its positions, from what ``measure`` takes."""
+        return by_sample(_wrong(outputs, targets))
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,10 @@ class Accuracy:
     def measure(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
         """0-d from outputs and targets as ``Error`` takes them."""
         return 1.0 - Error().measure(outputs, targets, loss)
+
+    def measure_items(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
+        """(n,), 1 or 0, of a sequence the share of its positions, from what ``measure`` takes."""
+        return 1.0 - Error().measure_items(outputs, targets, loss)
 
 
 @dataclass(frozen=True)
@@ -59,13 +67,33 @@ class Margin:
         """``margin``, behind ``min_`` and ``normalised_`` where these are asked for."""
         return ("normalised_" if self.normalised else "") + ("min_" if self.over == "min" else "") + "margin"
 
+    @property
+    def averaged(self) -> bool:
+        """Whether it is the mean over its samples."""
+        return self.over == "mean" and not self.normalised
+
     def measure(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
         """0-d, in the units of the outputs, from outputs and targets as ``Error`` takes them."""
-        margins = _signed(outputs, targets) if targets.is_floating_point() else _ahead(outputs, targets)
+        margins = _margins(outputs, targets)
         margin = margins.mean() if self.over == "mean" else margins.min()
         if self.normalised:
             margin = margin / outputs.flatten(0, -2).var(dim=0, correction=0).sum().sqrt()
         return where_finite(margin, outputs)
+
+    def measure_items(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
+        """(n,), in the units of the outputs, of a sequence the mean over its positions, as ``measure`` takes them."""
+        return by_sample(_margins(outputs, targets))
+
+
+def _wrong(outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+    """1 where the largest output is not the class, else 0, (n, ...)."""
+    wrong = _signed(outputs, targets) <= 0 if targets.is_floating_point() else outputs.argmax(dim=-1) != targets
+    return wrong.to(outputs.dtype)
+
+
+def _margins(outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+    """Margins, (n, ...), of classes or of signs."""
+    return _signed(outputs, targets) if targets.is_floating_point() else _ahead(outputs, targets)
 
 
 def _ahead(outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":

@@ -19,3 +19,7 @@ class MeanLoss:
     def measure(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
         """0-d from outputs (n, outputs) and targets (n, ...)."""
         return loss(outputs, targets).mean()
+
+    def measure_items(self, outputs: "torch.Tensor", targets: "torch.Tensor", loss: "Loss") -> "torch.Tensor":
+        """(n,) from what ``measure`` takes."""
+        return loss(outputs, targets)
