@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DECLARED := pyproject.toml constraints.txt
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench chaos clean
 
 demo: $(VENV)/installed
 	$(BIN)/dlx run double_descent --preset quick
@@ -17,6 +17,10 @@ lint: $(VENV)/installed-for-tests
 
 bench: $(VENV)/installed-for-tests
 	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+chaos: $(VENV)/installed-for-tests
+	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[chaos]'
+	$(BIN)/python -m pytest -m chaos -s tests/chaos
 
 clean:
 	rm -rf $(VENV)

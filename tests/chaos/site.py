@@ -1,0 +1,151 @@
+"""A study on a cluster with everything that can fail, and what must hold of it whatever failed."""
+
+import functools
+import math
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+from chaos.cluster import STUDY, Disk, Driver, Nodes, raylet
+from chaos.servers import Server, mlflow_server, wait_until
+from mlflow import MlflowClient
+
+from dlx.home import Home
+from dlx.store import Store
+
+TOLERANCE = 1e-10  # of float64, where a pack was made up otherwise
+
+
+class Row(NamedTuple):
+    """What is stored of a trial; ``pack``: the keys that trained together."""
+
+    status: str
+    metrics: dict[str, float]
+    pack: frozenset[str]
+
+
+class Site:
+    """Nodes, MLflow, a disk; ``postgres``: where MLflow keeps its tables, None: SQLite."""
+
+    def __init__(self, folder: Path, nodes: int = 4, postgres: tuple[str, Server] | None = None) -> None:
+        self.folder = folder
+        address, self.postgres = postgres or (None, None)
+        with ExitStack() as opened:
+            self.disk = Disk(folder / "home")
+            opened.callback(self.disk.close)
+            if self.postgres is not None:
+                opened.callback(self.postgres.kill)
+                self.postgres.start()
+            self.tracking_uri, self.mlflow = mlflow_server(folder / "mlflow", address)
+            opened.callback(self.mlflow.kill)
+            self.mlflow.start()
+            self.nodes = Nodes(nodes)
+            opened.callback(lambda: self.nodes.close())
+            self.close = opened.pop_all().close
+
+    def begun(self, node: object = None) -> int:
+        """How many trials have begun, at any time, on a node or on all."""
+        return len(list((self.folder / "marks").glob(f"{raylet(node) if node else '*'}-*")))
+
+
+class Run:
+    """One study on a site, in a home of its own (``home``: an address, None: on the disk of the site).
+
+    nap: seconds that each trial takes at least.
+    """
+
+    def __init__(
+        self, site: Site, name: str, nap: float, *, cells: int = 20, home: str | None = None, tracked: bool = True
+    ) -> None:
+        self.site, self.name, self.home, self.tracked = site, name, home or str(site.disk.folder / name), tracked
+        file = site.folder / f"{name}.py"
+        every = 0.01 if home is None else 1.0  # seconds between snapshots, each a few requests to an object store
+        said = {'name="chaos"': f'name="{name}"', "CELLS": str(cells), "NAP": str(nap), "EVERY": str(every)}
+        file.write_text(functools.reduce(lambda text, change: text.replace(*change), said.items(), STUDY))
+        self.trials = cells * (16 * 2 + 2 * 2 + 2 * 20)  # asks, two settings of each search once more, finals
+        self.command = [str(Path(sys.executable).with_name("dlx")), "run", str(file), "--home", self.home,
+                        "--tracking-uri", site.tracking_uri if tracked else "off"]
+        self.driver = Driver([*self.command, "--address", site.nodes.address], site.folder / f"{name}.log")
+        self.store = Store(name, self.home)
+
+    def alone(self) -> None:
+        """Run it in one process, with nothing that can fail."""
+        ended = subprocess.run([*self.command, "--executor", "local"], capture_output=True, text=True, timeout=300)
+        assert ended.returncode == 0, ended.stderr + ended.stdout[-5000:]
+
+    @property
+    def stored(self) -> int:
+        """How many trials are."""
+        return len(self.store.statuses())
+
+    def advance(self, trials: int) -> None:
+        """Until so many more are stored; fails when the driver ends by itself."""
+        goal = self.stored + trials
+        wait_until(lambda: self.stored >= goal or self.driver.code is not None, 120, f"{goal} stored trials")
+        assert self.driver.code is None, f"ended with {self.driver.code}:\n{self.driver.said[-5000:]}"
+
+    def end(self) -> None:
+        """Until the study has ended, and once more, so that MLflow hears of all."""
+        assert self.driver.end(seconds=300) == 0, self.driver.said[-5000:]
+        if self.tracked:
+            self.driver.start()
+            assert self.driver.end(seconds=120) == 0, self.driver.said[-5000:]
+
+    def rows(self) -> dict[str, Row]:
+        """What is stored, by key; packs are those that began in one millisecond and took equally long."""
+        table = self.store.trials(columns=["key", "status", "metrics", "started", "seconds"]).to_pylist()
+        packs = defaultdict(set)
+        for row in table:
+            packs[row["started"], row["seconds"]].add(row["key"])
+        return {row["key"]: Row(row["status"], dict(row["metrics"]), frozenset(packs[row["started"], row["seconds"]]))
+                for row in table}
+
+    def check(self, undisturbed: Mapping[str, Row]) -> int:
+        """All that must hold, also of fewer cells; returns how many trials are equal bit for bit, as their pack is."""
+        found = self.rows()
+        assert found.keys() <= undisturbed.keys() and len(found) == self.trials
+        self._once()
+        same = [key for key, row in found.items() if row.pack == undisturbed[key].pack]
+        for key, row in found.items():
+            status, metrics, pack = undisturbed[key]
+            assert row.status == status == "completed" and row.metrics.keys() == metrics.keys()
+            exact = row.pack == pack
+            for name, value in row.metrics.items():
+                assert value == metrics[name] if exact else math.isclose(
+                    value, metrics[name], rel_tol=TOLERANCE, abs_tol=TOLERANCE), (key, name, value, metrics[name])
+        if self.tracked:
+            self._agrees(found)
+        return len(same)
+
+    def _once(self) -> None:
+        """Every key lies in one part, and in one row of it; what was half-way is gone."""
+        home, rows = Home(self.home), Counter()
+        folder = home.path("studies", self.name, "trials")
+        for name in home.names(folder):
+            with home.fs.open_input_file(f"{folder}/{name}") as file:
+                rows.update(pq.read_table(file, columns=["key"]).column("key").to_pylist())
+        assert set(rows.values()) == {1} and not self.store.damaged
+
+    def _agrees(self, found: Mapping[str, Row]) -> None:
+        """MLflow holds one whole run of each key, with the same numbers, one run a cell, one summary."""
+        client = MlflowClient(self.site.tracking_uri)
+        experiment = client.get_experiment_by_name(self.name)
+        kinds = defaultdict(list)
+        token = None
+        while token is None or token:
+            page = client.search_runs([experiment.experiment_id], max_results=1000, page_token=token)
+            for run in page:
+                kinds[run.data.tags["dlx.kind"]].append(run)
+            token = page.token or ""
+        trials = {run.data.tags["dlx.key"]: run for run in kinds["trial"]}
+        assert trials.keys() == found.keys() and len(kinds["trial"]) == len(found)
+        for key, row in found.items():
+            assert trials[key].info.status == "FINISHED" and trials[key].data.tags["dlx.status"] == row.status
+            assert {name: trials[key].data.metrics[name] for name in row.metrics} == row.metrics
+        assert len(kinds["cell"]) == len(set(self.store.membership().column("cell").to_pylist()))
+        assert len(kinds["summary"]) == 1
