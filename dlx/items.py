@@ -36,8 +36,7 @@ def items(table: pa.Table, grid: pa.Table, store: "Store", metric: str) -> Items
     """
     trials = finals(table.append_column(ITEMS, pa.array(np.arange(len(table)))), grid, ITEMS)
     keys = table["key"].take(pa.array(trials.value.astype(np.int64))).combine_chunks()
-    curves = store.history(set(keys.to_pylist()))
-    curves = curves.filter(pc.equal(curves["metric"], f"{metric}{ITEMS}")).combine_chunks()
+    curves = store.items(set(keys.to_pylist()), metric).combine_chunks()
     at = pc.index_in(keys, value_set=curves["key"].combine_chunks())
     there = np.asarray(pc.is_valid(at))
     if not there.any():

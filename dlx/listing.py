@@ -69,4 +69,4 @@ def _alone(name: str, home: str | None) -> Entry:
     store = Store(name, home)
     declared = next((d for v in variants(store) if (d := Declaration.stored(store, v)) is not None), None)
     question = declared.question if declared else ""
-    return Entry(name, question, len(store.statuses()), None, answer(store), "its file is not here")
+    return Entry(name, question, len(store.statuses()), None, answer(store), "its file is in no folder studies here")

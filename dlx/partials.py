@@ -6,6 +6,8 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from dlx.records import ITEMS
+
 if typing.TYPE_CHECKING:
     from dlx.context import Context
 
@@ -65,6 +67,8 @@ class Partials:
         found: dict[str, Curves] = {}
         for key, ctx in self._contexts.items():
             for metric, (steps, values) in list(ctx.history.items()):
+                if metric.endswith(ITEMS):
+                    continue
                 known, total = self._sent.get((key, metric), 0), len(steps)
                 begin = known if known <= total else 0  # a history may begin anew
                 if begin < total:

@@ -4,13 +4,12 @@ What is drawn is drawn from the trial's streams ``population`` and ``population/
 function of its seed, wherever it was interrupted.
 """
 
-import difflib
 import itertools
 import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from dlx.context import Context, stream
 from dlx.errors import DeclarationError
@@ -19,6 +18,7 @@ from dlx.member import begin, hyperparameters
 from dlx.metrics import LossMetric, Metric, WeightMetric, only
 from dlx.overrides import apply, places
 from dlx.space import check_components
+from dlx.text import nearest
 from dlx.training import Training
 from dlx.trial import Trial
 from dlx.tuning import Objective, check_whole
@@ -96,6 +96,8 @@ class PBT(Trial):
         """Raise DeclarationError where values are out of range, or a path leads to nothing that may change."""
         check_whole("members", self.members, 2)
         check_whole("every", self.every, 1)
+        if self.training.items:
+            raise DeclarationError("training.items is given, but a population records no items; leave it out.")
         if self.every >= self.training.steps:
             raise DeclarationError(
                 f"every is {self.every} and training.steps is {self.training.steps}, so that nobody would ever be "
@@ -141,7 +143,7 @@ def check_ranges(training: Training, ranges: Mapping[str, Range]) -> None:
     for path in ranges:
         if path not in varying:
             what = "is fixed while a step is computed" if path in fixed else "is no part of training"
-            raise DeclarationError(f"ranges has {path!r}, which {what}; {_hint(path, varying)}")
+            raise DeclarationError(f"ranges has {path!r}, which {what}; {nearest(path, varying)}")
         if isinstance(varying[path], int):
             raise DeclarationError(
                 f"ranges has {path!r}, which is the whole number {varying[path]}; a factor moves numbers such as 0.1."
@@ -164,12 +166,7 @@ def check_objective(objective: str, metrics: tuple[Metric, ...], splits: tuple[s
         elif not isinstance(m, only):
             known += [f"{split}/{m.name}" for split in splits]
     if objective not in known:
-        raise DeclarationError(f"objective is {objective!r}, which is not measured; {_hint(objective, known)}")
-
-
-def _hint(name: str, known: "Mapping[str, Any] | list[str]") -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known) or 'none'}."
+        raise DeclarationError(f"objective is {objective!r}, which is not measured; {nearest(objective, known)}")
 
 
 class MemberContext(Context):

@@ -18,7 +18,7 @@ from dlx.declaration import Declaration
 from dlx.errors import DeclarationError, DlxError
 from dlx.finals import Finals, finals
 from dlx.items import Items, items
-from dlx.records import FAILED, ITEMS
+from dlx.records import FAILED
 from dlx.register import Register
 from dlx.store import Store
 from dlx.study import Study
@@ -122,8 +122,7 @@ class Results:
     def history(self) -> pa.Table:
         """Logged curves, a row for each value: axes, phase, seed, key, metric, step, value; items are left out."""
         keys = self.table["key"]
-        curves = self.store.history(set(keys.to_pylist()))
-        curves = curves.filter(pc.invert(pc.ends_with(curves["metric"], ITEMS))).combine_chunks()
+        curves = self.store.history(set(keys.to_pylist())).combine_chunks()
         pairs = pa.table({"key": keys, "row": np.arange(len(keys))}).join(
             pa.table({"key": curves["key"], "curve": np.arange(len(curves))}), "key", join_type="inner"
         ).sort_by([("row", "ascending"), ("curve", "ascending")])

@@ -8,18 +8,20 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dlx import parts
 from dlx.documents import Documents
 from dlx.errors import StoreError
 from dlx.home import FORMAT, UNFINISHED, Home, check_format, unreadable, unwritable
 from dlx.parts import Damaged
-from dlx.records import HISTORY, MEMBERSHIP, TRIALS, Records
+from dlx.records import HISTORY, ITEMS, MEMBERSHIP, TRIALS, Records
 
 MOST_PARTS = 256  # above which the driver merges
 TABLES = {"history": HISTORY, "membership": MEMBERSHIP, "trials": TRIALS}  # in the order in which a commit writes them
@@ -143,8 +145,12 @@ class Store:
         return self._gather("trials", keys, columns)
 
     def history(self, keys: Collection[str] | None = None) -> pa.Table:
-        """Curves of the stored trials (those of ``keys`` only, when given), one row a key and metric."""
-        return self._gather("history", keys)
+        """Curves of the stored trials (those of ``keys`` only, when given), one row a key and metric; without items."""
+        return self._gather("history", keys, keep=lambda rows: pc.invert(pc.ends_with(rows["metric"], ITEMS)))
+
+    def items(self, keys: Collection[str], metric: str) -> pa.Table:
+        """Values of a metric by item, of these trials, in the form of ``history``."""
+        return self._gather("history", keys, keep=lambda rows: pc.equal(rows["metric"], f"{metric}{ITEMS}"))
 
     def membership(self) -> pa.Table:
         """Which trial fills which slot of the study, one row a slot, of the last commit that has it."""
@@ -167,7 +173,8 @@ class Store:
         self.documents.keep("mirrored", f"{max(self._visible, default='')} {mark}")
 
     def _gather(
-        self, table: str, keys: Collection[str] | None, columns: Sequence[str] | None = None
+        self, table: str, keys: Collection[str] | None, columns: Sequence[str] | None = None,
+        keep: Callable[[pa.Table], Any] | None = None,
     ) -> pa.Table:
         """Rows of all commits in their order; begins anew when a part is damaged, or was merged away meanwhile."""
         keys = None if keys is None else set(keys)
@@ -178,7 +185,8 @@ class Store:
             try:
                 pieces = [schema.empty_table()]
                 for name in self._visible:
-                    pieces += self._rows(table, name, schema, keys)
+                    rows = self._rows(table, name, schema, keys)
+                    pieces += rows if keep is None else (piece.filter(keep(piece)) for piece in rows)
                 return pa.concat_tables(pieces)
             except FileNotFoundError:
                 self._refresh()

@@ -30,7 +30,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "verdicts answers audit rerun discrepancy",
     "report",
     "live screens beacon monitor watch ledger driver conclusion run",
-    "loading chosen listing printed supervise cli",
+    "loading chosen listing printed cli",
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 FACADES = {"dlx", "dlx.study", "dlx.claims.base"}  # whose functions call upwards: ``study.run()``
@@ -39,7 +39,7 @@ TORCH_INSIDE = {"dlx.vectorise", "dlx.replay", "dlx.rewrite"} | {f"dlx.models.{n
 )}  # a module that is itself imported inside functions only
 SHELVES = ("losses", "data", "models", "optim", "metrics")
 DOORS = {
-    "ray": "executors.tune executors.jobs", "optuna": "search", "mlflow": "tracking", "pyarrow.parquet": "parts data.files",
+    "ray": "executors.tune", "optuna": "search", "mlflow": "tracking", "pyarrow.parquet": "parts data.files",
     "pyarrow.dataset": "parts", "typer": "cli",
 }
 ENGINES = ("torch", "ray", "optuna", "mlflow", "matplotlib", "sklearn")  # (pyarrow loads pandas with its first array)

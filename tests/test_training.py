@@ -236,6 +236,7 @@ def test_shape_agrees_for_what_may_vary_and_only_for_that():
         "data": data.MNIST1D(n=2_000), "model": models.MLP(6, 1), "optimizer": optim.AdamW(lr=0.1), "steps": 31,
         "batch_size": 8, "loss": losses.MSE(), "dtype": "float32", "parent": training(),
         "metrics": (metrics.error(),), "measure": 5, "watch": ("val",), "schedule": Halves(), "augment": (Jitter(0.1),),
+        "items": ("val/error",),
     }
     assert set(changes) == {f.name for f in dataclasses.fields(Training)}
     for name, value in changes.items():

@@ -24,7 +24,7 @@ class Trend(Claim):
     ``over``: an axis of numbers; ``slope``: (low, high) in units of the metric by those of the axis, None for no bound
     on that side: each unit's least-squares slope, tested over units; ``log``: of logarithms of both, so that the slope
     is the exponent of a power law; ``direction``: all steps between neighbours (intersection–union, Berger 1982). Give
-    one of ``slope`` and ``direction``; ``test``: as in ``Lower``.
+    one of ``slope`` and ``direction``; ``test``: ``t``, ``exact`` or ``trimmed``, as in ``Lower``.
     """
 
     metric: str

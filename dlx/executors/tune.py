@@ -28,7 +28,8 @@ class Tune:
 
     address: of a running cluster (``"auto"``, ``"host:port"``), None: the Ray of this process, else one is started on
     this machine. cpus: how many CPUs it then offers. scheduler, metric, mode: a scheduler of Ray Tune's that may stop
-    trials early, by the metric they log and its better direction.
+    trials early, by the metric they log and its better direction. folder: of the study in the home (URL); with an
+    address, every node is asked first whether it can run packs and reach it.
     """
 
     def __init__(
@@ -39,8 +40,9 @@ class Tune:
         scheduler: Any = None,
         metric: str | None = None,
         mode: Literal["min", "max"] | None = None,
+        folder: str | None = None,
     ) -> None:
-        self.cluster = Cluster(address, cpus)
+        self.cluster, self.folder = Cluster(address, cpus), folder
         self.scheduler, self.metric, self.mode = scheduler, metric, mode
         self.slots = self.cluster.cpus
 
@@ -50,6 +52,10 @@ class Tune:
             self.cluster.start()
             with kills_are_deaths(), _quiet():  # also as it ends, when Ray prints what it held back
                 try:
+                    if self.cluster.address is not None and self.folder is not None:
+                        from dlx.executors import tune_preflight
+
+                        tune_preflight.check(self.folder)
                     with Scratch() as folder:
                         self._run(feed, str(folder))
                 finally:

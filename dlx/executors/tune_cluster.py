@@ -1,11 +1,14 @@
 """The Ray cluster that packs run on: started on this machine, joined by its address, or found in this process."""
 
+import contextlib
 import logging
 import math
 import os
+import signal
+import threading
 import time
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dlx.errors import ExecutorError
@@ -43,7 +46,8 @@ class Cluster:
             if ray.is_initialized():
                 return
             self._mine = True
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **self._options())
+            with _sigterm_kept():
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **self._options())
         except (OSError, RuntimeError, ValueError) as e:
             self.stop()
             raise ExecutorError(self._failure(e)) from e
@@ -98,6 +102,17 @@ class Cluster:
             f"resources asks for {_words(asked)} in one pack, but the largest machine of the cluster has "
             f"{_words(has)}; ask for less, or give the address of a cluster that has it."
         )
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Ray replaces the handler of SIGTERM by one that ends the process at once; a driver stores what runs first."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _fit(machine: Mapping[str, float], asked: Resources) -> int:
