@@ -191,7 +191,7 @@ def _git(folder: str | os.PathLike[str], *arguments: str) -> str | None:
 
 
 def _versions() -> dict[str, str]:
-    found = records.versions()
+    found = dict(records.versions())
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dlx.training
-from dlx import provenance
+from dlx import provenance, records
 from dlx.provenance import collect, command_line, looks_secret, source_digest, without_secrets
 from dlx.trial import Trial
 
@@ -134,3 +134,8 @@ def test_the_digest_follows_the_source_of_the_class_and_of_its_bases(tmp_path: P
 def test_what_is_dlx_own_does_not_count() -> None:
     training = dlx.Training(dlx.data.MNIST1D(), dlx.models.MLP(4, 1), dlx.optim.SGD(0.1), steps=1)
     assert source_digest(training) == source_digest(3)
+
+
+def test_what_a_run_adds_to_the_versions_stays_out_of_rows():
+    before = dict(records.versions())
+    assert provenance.collect().versions.keys() > before.keys() and records.versions() == before

@@ -20,11 +20,12 @@ from dlx.training import Training
 @pytest.fixture(scope="module")
 def cluster():
     """One Ray for the module; executors in this process use it and leave it up."""
+    before = set(psutil.Process().children(recursive=True))
     own = Tune(cpus=2).cluster
     own.start()
     yield own
     own.stop()
-    assert not psutil.Process().children(recursive=True)
+    assert not set(psutil.Process().children(recursive=True)) - before
 
 
 def by_key(feed):
