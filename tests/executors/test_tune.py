@@ -63,7 +63,7 @@ def test_the_same_rows_as_in_this_process(cluster, trials):
 
 
 def test_all_slots_are_busy_and_a_long_pack_holds_nothing_up(cluster, trials):
-    feed = Packs([pack_of(trials.Nap(i, 1.5 if i == 0 else 0.1)) for i in range(16)])
+    feed = Packs([pack_of(trials.Nap(i, 3.0 if i == 0 else 0.1)) for i in range(16)])
     Tune().run(feed)
     times = [dict(r["metrics"]) for r in feed.rows]
     longest = max(times, key=lambda m: m["ended"] - m["begun"])
