@@ -15,7 +15,7 @@ from dlx.context import Context, stream
 from dlx.errors import DeclarationError
 from dlx.loop import Loop, due
 from dlx.member import begin, hyperparameters
-from dlx.metrics import LossMetric, Metric, WeightMetric, only
+from dlx.metrics import LossMetric, Metric, OutputMetric, WeightMetric, crossings
 from dlx.overrides import apply, places
 from dlx.space import check_components
 from dlx.text import nearest
@@ -163,7 +163,7 @@ def check_objective(objective: str, metrics: tuple[Metric, ...], splits: tuple[s
             known.append(f"weights/{m.name}")
         elif isinstance(m, LossMetric):
             known.append(f"train/{m.name}")
-        elif not isinstance(m, only):
+        elif isinstance(m, OutputMetric):
             known += [f"{split}/{m.name}" for split in splits]
     if objective not in known:
         raise DeclarationError(f"objective is {objective!r}, which is not measured; {nearest(objective, known)}")
@@ -223,7 +223,8 @@ class Population:
             self.ctx.checkpoint(step, self._state)
         if (final := self.loop.end()[self.best]) is not None:
             self.ctx.save(final)
-        return {name: values[-1] for name, (_, values) in self.ctx.history.items()}
+        last = {name: values[-1] for name, (_, values) in self.ctx.history.items()}
+        return last | crossings(training.metrics, self.ctx.history)
 
     def evolve(self, step: int) -> None:
         """Let the worst go on from copies of the best (exploit), with other hyperparameters (explore)."""

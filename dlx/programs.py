@@ -91,6 +91,16 @@ def make_score(trial: "Training", which: Iterable[int]) -> "Callable[..., dict[s
     return score
 
 
+def cut(measure: "Callable[..., dict[str, torch.Tensor]]") -> "Callable[..., dict[str, torch.Tensor]]":
+    """The same of (…, split, n) with the first n rows of the split alone, and of its outputs where it takes these."""
+
+    def of_some(first: Any, split: Split, n: "torch.Tensor") -> "dict[str, torch.Tensor]":
+        some = first if isinstance(first, Mapping) else first[:n]
+        return measure(some, split._replace(rows=split.rows[:n]))
+
+    return of_some
+
+
 def make_itemise(trial: "Training", names: Iterable[str]) -> "Callable[..., dict[str, torch.Tensor]]":
     """Metrics of each sample of a split, by name: (outputs, split) → name → (n,), NaN where an output is not finite."""
     chosen = [m for m in map(bare, trial.metrics) if m.name in names and isinstance(m, ItemMetric)]
@@ -194,20 +204,29 @@ class Programs:
         self._together = one_by_one if alone else vectorise
         self.step = (one_by_one if alone else vectorise_step)(make_step(self.trial, self.module, random=alone))
         self.forward = vectorise_by_rows(make_forward(self.trial, self.module), ROWS_AT_ONCE, self._together)
-        self._scores: dict[tuple[int, ...], Callable[..., Stacked]] = {}
+        self._scores: dict[tuple[tuple[int, ...], bool], Callable[..., Stacked]] = {}
         self._itemised: dict[tuple[str, ...], Callable[..., Stacked]] = {}
-        self._inspections: dict[tuple[int, ...], Callable[..., Stacked]] = {}
+        self._inspections: dict[tuple[tuple[int, ...], bool], Callable[..., Stacked]] = {}
         self.first = self._together(make_first(self.trial, self.module))
         self._better: dict[int, Callable[..., Stacked]] = {}
 
-    def score(self, which: tuple[int, ...]) -> "Callable[..., Stacked] | None":
-        """The metrics of outputs among these, by their place in ``trial.metrics``, None where there are none."""
+    def score(self, which: tuple[int, ...], uneven: bool = False) -> "Callable[..., Stacked] | None":
+        """The metrics of outputs among these, by their place in ``trial.metrics``, None where there are none.
+
+        uneven: of a split with as many rows for each member as a third argument says.
+        """
         which = tuple(i for i in which if isinstance(bare(self.trial.metrics[i]), OutputMetric))
         if not which:
             return None
-        if which not in self._scores:
-            self._scores[which] = self._together(make_score(self.trial, which))
-        return self._scores[which]
+        if (which, uneven) not in self._scores:
+            self._scores[which, uneven] = self._measuring(make_score(self.trial, which), uneven)
+        return self._scores[which, uneven]
+
+    def _measuring(self, measure: "Callable[..., dict[str, torch.Tensor]]", uneven: bool) -> "Callable[..., Stacked]":
+        """Of all members; where they have different numbers of rows, which no tensor holds, one after the other."""
+        from dlx.vectorise import one_by_one
+
+        return one_by_one(cut(measure)) if uneven else self._together(measure)
 
     def itemise(self, names: tuple[str, ...]) -> "Callable[..., Stacked]":
         """The metrics of these names, of each sample of a split."""
@@ -221,14 +240,14 @@ class Programs:
             self._better[sign] = self._together(make_better(self.trial, self.module, sign))
         return self._better[sign]
 
-    def inspect(self, which: tuple[int, ...]) -> "Callable[..., Stacked] | None":
-        """The metrics of weights and loss among these, None where there are none."""
-        which = tuple(i for i in which if not isinstance(bare(self.trial.metrics[i]), OutputMetric))
+    def inspect(self, which: tuple[int, ...], uneven: bool = False) -> "Callable[..., Stacked] | None":
+        """The metrics of weights and loss among these, None where there are none; uneven: as in ``score``."""
+        which = tuple(i for i in which if isinstance(bare(self.trial.metrics[i]), WeightMetric | LossMetric))
         if not which:
             return None
-        if which not in self._inspections:
-            self._inspections[which] = self._together(make_inspect(self.trial, self.module, which))
-        return self._inspections[which]
+        if (which, uneven) not in self._inspections:
+            self._inspections[which, uneven] = self._measuring(make_inspect(self.trial, self.module, which), uneven)
+        return self._inspections[which, uneven]
 
 
 _programs: dict[Hashable, Programs] = {}

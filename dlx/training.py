@@ -11,7 +11,7 @@ from dlx.errors import DeclarationError
 from dlx.losses import Loss
 from dlx.markers import Grid
 from dlx.member import Member, begin
-from dlx.metrics import Metric, When, bare, full_names, item_names
+from dlx.metrics import Metric, When, bare, crossings, full_names, item_names
 from dlx.models import Model
 from dlx.optim import Constant, Optimizer, Schedule
 from dlx.pruning import Pruned
@@ -71,6 +71,7 @@ class Training(Trial):
         if not self.metrics:
             raise DeclarationError("metrics is empty; name at least one, such as metrics.error().")
         self._check_items()
+        self._check_crossings()
         for i, metric in enumerate(self.metrics):
             asked = getattr(bare(metric), "samples", None)
             if asked is not None and asked > samples:
@@ -89,6 +90,16 @@ class Training(Trial):
                     + (nearest(name, known) if known else "add such a one to metrics, as metrics.error().")
                 )
 
+    def _check_crossings(self) -> None:
+        curves = [name for m in self.metrics if not isinstance(m, metrics.crossing) for name in full_names(m)]
+        for crossing in (m for m in self.metrics if isinstance(m, metrics.crossing)):
+            for name in crossing.reads:
+                if name not in curves:
+                    raise DeclarationError(
+                        f"The crossing {crossing.called!r} reads {name!r}, which metrics does not measure; "
+                        f"{nearest(name, curves)}"
+                    )
+
     def metric_names(self) -> tuple[str, ...] | None:
         """Names of what its trials return; None where metrics or splits are not known before a run."""
         sources = self.data.options if isinstance(self.data, Grid) else (self.data,)
@@ -101,7 +112,8 @@ class Training(Trial):
     def shape(self) -> Hashable:
         """All values but the parent's, and those that parts declare as varying."""
         parts = (self.data, self.model, self.optimizer, self.schedule, self.augment)
-        whole = (self.steps, self.batch_size, self.loss, self.dtype, tuple(self.metrics), self.measure, self.watch,
+        batch = self.data.samples() if self.batch_size is None else self.batch_size, self.batch_size is None
+        whole = (self.steps, batch, self.loss, self.dtype, tuple(self.metrics), self.measure, self.watch,
                  tuple(self.items))
         return type(self), shelf.shape(parts), whole, self.parent is None
 
@@ -145,7 +157,7 @@ def _run_pack(trials: Sequence[Training], contexts: Sequence["Context"]) -> list
     if alive:
         final = train(trials[alive[0]], [results[i] for i in alive], [contexts[i] for i in alive])
         for i, (state, best) in zip(alive, final, strict=True):
-            results[i] = _attempt(_finish, contexts[i], state, best, trials[i].steps)
+            results[i] = _attempt(_finish, contexts[i], state, best, trials[i])
     return results
 
 
@@ -160,7 +172,7 @@ def _begin(trial: Training, ctx: "Context") -> Member:
 
 
 def _finish(
-    ctx: "Context", state: "Mapping[str, torch.Tensor] | None", best: "Kept | None", steps: int
+    ctx: "Context", state: "Mapping[str, torch.Tensor] | None", best: "Kept | None", trial: Training
 ) -> Mapping[str, float] | Pruned:
     """Save the final and the best state, return the last metrics of one member; without a state it left early."""
     from dlx.records import ITEMS
@@ -168,9 +180,9 @@ def _finish(
     last = {name: values[-1] for name, (_, values) in ctx.history.items() if not name.endswith(ITEMS)}
     if state is None:
         return Pruned(last)
-    ctx.save(state, steps)
-    ctx.save_best(*(best or (state, steps)))
-    return last
+    ctx.save(state, trial.steps)
+    ctx.save_best(*(best or (state, trial.steps)))
+    return last | crossings(trial.metrics, ctx.history)
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:

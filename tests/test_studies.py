@@ -16,6 +16,12 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "studies").rglob("*.py"))
 RANDOM_FEATURES, DOUBLE_DESCENT = (ROOT / f"studies/phenomena/{n}.py" for n in ("random_features", "double_descent"))
 SMALL = {"template.steps": 3, "template.dtype": "float64", "template.measure": 2}
+SMALLER: dict[str, dict[str, object]] = {  # by file, what else makes a few cells of its quick preset cheap
+    "implicit_bias": {
+        "template.problem[Logistic].steps": 300, "template.problem[Diagonal].steps": 3,
+        "template.problem[Diagonal].dtype": "float64", "template.problem[Diagonal].data.test_samples": 100,
+    },
+}
 
 
 @pytest.fixture(scope="module", params=FILES, ids=lambda path: path.stem)
@@ -24,13 +30,27 @@ def study(request):
 
 
 @pytest.fixture
-def small(study):
+def small(study, request):
     """Two seeds in a few cells, three steps each, in float64."""
     quick = study.preset("quick")
     known = dict(overrides.places(quick))
     grids = {p: v for p, v in known.items() if hasattr(v, "options")}
     fewer = {path: dlx.grid(*grid.options[:2]) for path, grid in grids.items()}
-    return quick.with_({**fewer, "seeds": 2, "claims": (), **{path: v for path, v in SMALL.items() if path in known}})
+    small = {path: v for path, v in SMALL.items() if path in known} | SMALLER.get(request.node.callspec.id, {})
+    return quick.with_({**fewer, "seeds": 2, "claims": (), **small})
+
+
+def untuned(study):
+    """The study with the lowest values of what is tuned."""
+    return study.with_({path: v.low for path, v in overrides.places(study) if hasattr(v, "low")})
+
+
+def finished(study, home):
+    """The results of all trials, each run alone; of a tuned study those of two searches of two asks a cell."""
+    if not study.space.tuned:
+        return stored(study, home)
+    search = dataclasses.replace(study.search, trials=2, repeats=2, parallel=2, top=1, recheck=0)
+    return study.with_({"search": search}).run(home=str(home), executor="local", tracking_uri="off")
 
 
 def test_there_are_studies_and_their_names_differ():
@@ -54,7 +74,7 @@ def test_every_preset_plans_and_resolves(study, tmp_path):
 
 
 def test_trains_alone_and_draws_its_figures(small, tmp_path):
-    results = stored(small, tmp_path / "home")
+    results = finished(small, tmp_path / "home")
     assert set(results.table["status"].to_pylist()) == {"completed"}
     files, problems = figures.draw(small.figures, results, tmp_path / "figures")
     assert not problems
@@ -63,7 +83,7 @@ def test_trains_alone_and_draws_its_figures(small, tmp_path):
 
 def test_trains_packed_as_alone(small, tmp_path):
     shapes = {}
-    for member in members(small):
+    for member in members(untuned(small)):
         if (shape := member.trial.shape()) is not None:
             shapes.setdefault(shape, []).append(member)
     for together in shapes.values():

@@ -20,9 +20,12 @@ from dlx.metrics.classification import Accuracy as accuracy
 from dlx.metrics.classification import Error as error
 from dlx.metrics.classification import Margin as margin
 from dlx.metrics.connectivity import barrier, line
+from dlx.metrics.crossing import Crossing as crossing
+from dlx.metrics.crossing import crossings
 from dlx.metrics.curvature import HessianTrace as hessian_trace
 from dlx.metrics.curvature import SAMSharpness as sam_sharpness
 from dlx.metrics.curvature import Sharpness as sharpness
+from dlx.metrics.fourier import FourierSparsity as fourier_sparsity
 from dlx.metrics.gradient_noise import GradientNoise as gradient_noise
 from dlx.metrics.matching import match
 from dlx.metrics.mean_loss import MeanLoss as loss
@@ -39,7 +42,8 @@ only = Only
 
 __all__ = [
     "At", "Every", "ItemMetric", "LogSpaced", "LossMetric", "Metric", "OutputMetric", "WeightMetric", "When",
-    "accuracy", "bare", "barrier", "brier", "cka", "ece", "effective_rank", "error", "full_names", "gradient_noise",
-    "hessian_trace", "item_names", "line", "loss", "margin", "match", "nll", "only", "perplexity", "procrustes", "psnr",
-    "sam_sharpness", "sharpness", "singular_value", "spectral_norm", "stable_rank", "weight_norm",
+    "accuracy", "bare", "barrier", "brier", "cka", "crossing", "crossings", "ece", "effective_rank", "error",
+    "fourier_sparsity", "full_names", "gradient_noise", "hessian_trace", "item_names", "line", "loss", "margin",
+    "match", "nll", "only", "perplexity", "procrustes", "psnr", "sam_sharpness", "sharpness", "singular_value",
+    "spectral_norm", "stable_rank", "weight_norm",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from dlx.metrics.crossing import Crossing
 from dlx.shelf import Shelf
 
 if typing.TYPE_CHECKING:
@@ -99,10 +100,10 @@ class Only:
         return self.metric.name
 
 
-Metric: TypeAlias = OutputMetric | WeightMetric | LossMetric | Only
+Metric: TypeAlias = OutputMetric | WeightMetric | LossMetric | Only | Crossing
 
 
-def bare(metric: Metric) -> OutputMetric | WeightMetric | LossMetric:
+def bare(metric: Metric) -> OutputMetric | WeightMetric | LossMetric | Crossing:
     """The metric itself, whenever it is measured."""
     return metric.metric if isinstance(metric, Only) else metric
 
@@ -112,6 +113,8 @@ def full_names(metric: Metric) -> tuple[str, ...]:
     one = bare(metric)
     if isinstance(one, WeightMetric):
         return (f"weights/{one.name}",)
+    if isinstance(one, Crossing):
+        return (f"crossing/{one.name}",)
     if isinstance(one, LossMetric):
         return (f"train/{one.name}",)
     return tuple(f"{split}/{one.name}" for split in SPLITS) if isinstance(one, OutputMetric) else ()

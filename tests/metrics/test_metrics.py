@@ -20,14 +20,15 @@ DIVERGED = MEMBERS - 1
 ONE_HOT = torch.nn.functional.one_hot(TARGETS, CLASSES).double()
 SMALL = {  # as recording takes long
     "sharpness": {"iterations": 3, "samples": 20}, "hessian_trace": {"probes": 2},
-    "gradient_noise": {"batches": 4, "samples": N},
+    "gradient_noise": {"batches": 4, "samples": N}, "fourier_sparsity": {"p": 3, "of": "2.weight"},
 }
 SHELF = [
     cls(**SMALL.get(name, {})) for name in metrics.__all__
-    if name.islower() and dataclasses.is_dataclass(cls := getattr(metrics, name)) and cls is not metrics.only
+    if name.islower() and dataclasses.is_dataclass(cls := getattr(metrics, name))
+    and cls not in (metrics.only, metrics.crossing)  # of other metrics
 ]
 SHELF += [metrics.margin("min"), metrics.margin(normalised=True), metrics.singular_value(2, "2.weight"),
-          metrics.sam_sharpness(adaptive=True)]
+          metrics.sam_sharpness(adaptive=True), metrics.fourier_sparsity(3, "2.weight", together=True)]
 
 
 def weights(member, bad=torch.nan):
@@ -106,7 +107,7 @@ REFUSED = [
     metrics.ece(bins=0), metrics.psnr(peak=0.0), metrics.singular_value(k=0), metrics.sharpness(iterations=0),
     metrics.sharpness(samples=0), metrics.hessian_trace(probes=0), metrics.sam_sharpness(rho=0.0),
     metrics.gradient_noise(batches=1), metrics.gradient_noise(batches=7), metrics.LogSpaced(0), metrics.Every(0),
-    metrics.At((3, 0)),
+    metrics.At((3, 0)), metrics.fourier_sparsity(p=2), metrics.fourier_sparsity(p=5, k=3),
 ]
 
 
