@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from dlx import runs
 from dlx.chosen import Chosen
-from dlx.errors import DlxError
+from dlx.errors import DeclarationError, DlxError
 from dlx.executors.local import leave, stray_threads
-from dlx.printed import say_next, say_results, show_table, warn
+from dlx.printed import say_results, show_table, warn
+from dlx.runs import FAILED, MISSING, REFUSED
 from dlx.text import clean
-
-REFUSED, MISSING, FAILED = 2, 3, 4  # exit codes; 0: every wanted trial is stored and none failed
 
 app = typer.Typer(
     help="Run studies: grids of trials, each cell tuned fairly and repeated over seeds.",
@@ -42,17 +42,25 @@ class Format(StrEnum):
 
 
 @app.command("list")
-def list_(home: Home = None) -> None:
+def list_(
+    home: Home = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Questions, verdicts and figures as Markdown.")] = False,
+    out: Annotated[Path | None, typer.Option(help="A Markdown file, with its figures in a folder beside it.")] = None,
+) -> None:
     """List every study with its question, how many of its trials are stored, and how its claims came out."""
     from dlx import listing
     from dlx.printed import listed
 
     found, problems = listing.entries(home)
-    if found:
+    if markdown or out is not None:
+        from dlx import catalogue
+
+        catalogue.write(found, home, out)
+    elif found:
         show_table(listed(found))
     else:
         print("There are no studies here; put study files into a folder named studies.")
-    if rate := listing.false_discoveries(found):
+    if not markdown and out is None and (rate := listing.false_discoveries(found)):
         print(f"\n{rate}")
     warn(*problems)
 
@@ -67,12 +75,14 @@ def plan(study: Name, preset: Preset = None, sets: Sets = None, home: Home = Non
 
 @app.command()
 def run(
-    study: Name, preset: Preset = None, sets: Sets = None, home: Home = None,
+    study: Annotated[str | None, typer.Argument(metavar="STUDY", help="Name or path of a study file.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every study here that has the preset.")] = False,
+    preset: Preset = None, sets: Sets = None, home: Home = None,
     executor: Annotated[Engine, typer.Option(help="Ray Tune, or this process alone.")] = Engine.RAY,
     address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; auto: this machine's.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Begin nothing after this time.")] = None,
-    max_trials: Annotated[int | None, typer.Option(help="Begin no more trials than this.")] = None,
-    max_gpu_hours: Annotated[float | None, typer.Option(help="Begin nothing beyond this use.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Begin nothing of a study after this time.")] = None,
+    max_trials: Annotated[int | None, typer.Option(help="Begin no more trials of a study than this.")] = None,
+    max_gpu_hours: Annotated[float | None, typer.Option(help="Begin nothing of a study beyond this use.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run stored failures again.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for another run of this study to end.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Say only what went wrong.")] = False,
@@ -83,27 +93,17 @@ def run(
 
     Exit code 0: all is stored. 2: refused. 3: something is missing. 4: trials failed.
     """
-    from dlx import live
-
-    chosen = Chosen(study, preset, tuple(sets or ()), home)
-    again = {"executor": None if executor is Engine.RAY else executor.value, "address": address,
-             "tracking_uri": tracking_uri}
+    if (study is None) != every or (every and sets):
+        raise DeclarationError("Name one study, or write --all, which takes --preset and no --set.")
+    asked = runs.Asked(executor.value, address, max_seconds, max_trials, max_gpu_hours, retry_failed, wait,
+                       tracking_uri, quiet)
     try:
-        results = chosen.study().run(
-            home=home, executor=executor.value, address=address, max_seconds=max_seconds, max_trials=max_trials,
-            max_gpu_hours=max_gpu_hours, retry_failed=retry_failed, wait=wait, view=live.choose(quiet),
-            tracking_uri=tracking_uri,
-        )
+        code = (runs.run_all(preset, home, asked) if study is None
+                else runs.run_one(Chosen(study, preset, tuple(sets or ()), home), asked))
     except KeyboardInterrupt:
-        warn(f"stopped; what had finished is stored, and this goes on from there: {chosen.command('run', again)}")
-        raise typer.Exit(MISSING) from None
-    if not quiet:
-        say_results(chosen, results)
-        say_next(chosen, results, again)
-    if results.missing:
-        raise typer.Exit(MISSING)
-    if len(results.failed()):
-        raise typer.Exit(FAILED)
+        code = MISSING
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()

@@ -19,9 +19,14 @@ from dlx.study import FULL, Study
 
 @dataclass(frozen=True)
 class Entry:
-    """One study: ``stored`` trials of ``wanted`` ones (None: not known here), and its answer, None before it ran."""
+    """One study: ``stored`` trials of ``wanted`` ones (None: not known here), and its answer, None before it ran.
+
+    name: that of its file; title: what the home calls it; study: None where there is no file.
+    """
 
     name: str
+    title: str
+    study: Study | None
     question: str
     stored: int | None
     wanted: int | None
@@ -59,9 +64,9 @@ def false_discoveries(listed: Sequence[Entry]) -> str:
 def _entry(name: str, study: Study, home: str | None) -> Entry:
     try:
         plan = study.plan(home)
-        return Entry(name, study.question, plan.stored, plan.wanted, answer(Store(study.name, home)))
+        return Entry(name, study.name, study, study.question, plan.stored, plan.wanted, answer(Store(study.name, home)))
     except DlxError as e:
-        return Entry(name, study.question, None, None, None, str(e))
+        return Entry(name, study.name, study, study.question, None, None, None, str(e))
 
 
 def _alone(name: str, home: str | None) -> Entry:
@@ -69,4 +74,5 @@ def _alone(name: str, home: str | None) -> Entry:
     store = Store(name, home)
     declared = next((d for v in variants(store) if (d := Declaration.stored(store, v)) is not None), None)
     question = declared.question if declared else ""
-    return Entry(name, question, len(store.statuses()), None, answer(store), "its file is in no folder studies here")
+    return Entry(name, name, None, question, len(store.statuses()), None, answer(store),
+                 "its file is in no folder studies here")

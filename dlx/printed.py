@@ -73,6 +73,16 @@ def say_results(chosen: Chosen, results: "Results") -> None:
             print(f"{kind}   {clean(file)}")
 
 
+def say_verdicts(chosen: Chosen, results: "Results") -> None:
+    """Print verdicts, how many trials failed, and where the report lies."""
+    if verdicts := results.verdicts():
+        print(verdicts)
+    if failed := len(results.failed()):
+        print(f"{failed:,} trials failed; see {chosen.command('show')}")
+    for file in _reported(results, "*.html"):
+        print(f"report   {clean(file)}")
+
+
 def say_next(chosen: Chosen, results: "Results", again: Mapping[str, Any]) -> None:
     """The commands to type next."""
     if results.missing:

@@ -30,7 +30,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "verdicts answers audit rerun discrepancy",
     "report",
     "live screens beacon monitor watch ledger driver conclusion run",
-    "loading chosen listing printed cli",
+    "loading chosen listing catalogue printed runs cli",
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 FACADES = {"dlx", "dlx.study", "dlx.claims.base"}  # whose functions call upwards: ``study.run()``

@@ -41,7 +41,7 @@ class Verdict:
     reasons: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = [self._estimate(), self.size, *([self.label] if self.label != "confirmatory" else [])]
+        said = [self.estimate, self.size, *([self.label] if self.label != "confirmatory" else [])]
         why = f" — {self.reasons[0]}" if self.reasons and self.outcome == "undecided" else ""
         return clean(f"{self.outcome:<12} {self.name}: {', '.join(s for s in said if s)}{why}")
 
@@ -50,7 +50,9 @@ class Verdict:
 
         return verdicts_html([self])
 
-    def _estimate(self) -> str:
+    @property
+    def estimate(self) -> str:
+        """What is estimated, with its interval and p, or what stands in the way."""
         if self.effect is None:
             return self.what
         parts = [f"{self.what} = {number(self.effect)}"]

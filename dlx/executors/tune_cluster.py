@@ -9,7 +9,7 @@ import threading
 import time
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from dlx.errors import ExecutorError
 from dlx.executors.tune_scratch import Scratch
@@ -54,6 +54,13 @@ class Cluster:
         finally:
             for name, value in before.items():
                 os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     def _options(self) -> dict[str, Any]:
         if self.address is not None:

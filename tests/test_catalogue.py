@@ -1,0 +1,80 @@
+"""All studies at once, and the page that is made of them; real processes in a folder of one's own."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+STUDY = '''
+import dlx
+from dlx import claims, figures
+
+@dlx.trial(name="{trial}")
+def toy(ctx, width: int) -> dict[str, float]:
+    {body}
+    return {{"test/loss": 1.0 / width + 0.001 * ctx.rng(f"noise {{width}}").normal()}}
+
+STUDY = dlx.Study(
+    name="{name}", question="Is {name} | *better* when wide?", template=toy(width=dlx.grid(1, 2)), seeds=5,
+    claims=[claims.Lower("test/loss", {{"width": 2}}, than={{"width": 1}}, name="wider")],
+    figures=[figures.Curves(x="width", y="test/loss", name="by_width")],
+    presets={presets},
+)
+'''
+
+
+@pytest.fixture
+def here(tmp_path):
+    folder = tmp_path / "studies" / "theme"
+    folder.mkdir(parents=True)
+    for name, body, presets in (("one", "pass", {"quick": {"seeds": 5}}), ("two", "pass", {"quick": {"seeds": 6}}),
+                                ("bare", "pass", {}), ("wrong", "raise RuntimeError('no')", {"quick": {"seeds": 5}})):
+        (folder / f"{name}.py").write_text(STUDY.format(trial=f"Toy{name}", name=name, body=body, presets=presets))
+    return tmp_path
+
+
+def dlx(here, *words, code=0):
+    """Without the studies of dlx itself, which the folder hides only where names agree."""
+    program = ("import dlx.loading, dlx.cli, pathlib\n"
+               "dlx.loading.roots = lambda: [pathlib.Path.cwd() / 'studies']\ndlx.cli.main()")
+    environment = {**os.environ, "DLX_HOME": str(here / "home"), "COLUMNS": "120"}
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=here, env=environment, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+def run_all(here, code):
+    return dlx(here, "run", "--all", "--preset", "quick", "--executor", "local", "--tracking-uri", "off", code=code)
+
+
+def test_all_studies_run_one_after_the_other_and_none_stops_the_others(here):
+    out, err = run_all(here, code=4)
+    assert out.count("supported    wider") == 2 and "10 trials failed; see dlx show theme/wrong --preset quick" in out
+    assert [line for line in out.splitlines() if line.endswith("--preset quick")][0] == "theme/one --preset quick"
+    assert "without a preset 'quick', and so left out: theme/bare." in err
+    (here / "studies" / "theme" / "wrong.py").write_text("STUDY = 3")
+    out, err = run_all(here, code=2)
+    assert out.count("supported    wider") == 2 and "wrong.py declares no study" in err
+
+
+def test_one_study_or_all(here):
+    for words in ((), ("one", "--all"), ("--all", "--set", "seeds=2")):
+        assert "Name one study, or write --all" in dlx(here, "run", *words, code=2)[1]
+
+
+def test_the_catalogue_shows_what_is_stored(here):
+    run_all(here, code=4)
+    out, _ = dlx(here, "list", "--markdown")
+    assert r"Is one \| \*better\* when wide?" in out and "![" not in out
+    assert re.search(r"`dlx run two --preset quick`: 12 trials in packs of up to 1, .* of computing\.", out)
+    assert re.search(r"- \*\*supported\*\* .*6 seeds", out)
+    assert "## theme/bare" not in out and "| theme/bare |" in out
+    out, _ = dlx(here, "list", "--out", "page/README.md")
+    page = (here / "page" / "README.md").read_text()
+    assert not out and "![Is one \\| \\*better\\* when wide?](pictures/one.png)" in page
+    assert (here / "page" / "pictures" / "one.png").read_bytes().startswith(b"\x89PNG")
+    (here / "file").touch()
+    assert "cannot be written" in dlx(here, "list", "--out", "file/README.md", code=2)[1]
