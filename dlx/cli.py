@@ -1,4 +1,7 @@
-"""The command line: list, plan, run, show, report, export, ui. Engines are imported by the commands that need them."""
+"""The command line: list, plan, run, submit, watch, stop, audit, show, report, export, ui.
+
+Engines are imported by the commands that need them.
+"""
 
 import sys
 from enum import StrEnum
@@ -11,7 +14,7 @@ from dlx import runs
 from dlx.chosen import Chosen
 from dlx.errors import DeclarationError, DlxError
 from dlx.executors.local import leave, stray_threads
-from dlx.printed import say_results, show_table, warn
+from dlx.printed import say_job, say_results, show_table, warn
 from dlx.runs import FAILED, MISSING, REFUSED
 from dlx.text import clean
 
@@ -25,6 +28,7 @@ Preset = Annotated[str | None, typer.Option(help="A preset of the study, such as
 Sets = Annotated[list[str] | None, typer.Option(
     "--set", metavar="PATH=VALUE", help="Another value by path, such as template.model.width=32,64; repeatable.")]
 Home = Annotated[str | None, typer.Option(help="Where results are kept: a path or URL; default $DLX_HOME or dlx-home.")]
+Dashboard = Annotated[str, typer.Option("--address", help="Of the cluster's dashboard: http://HEAD:8265.")]
 
 
 class Engine(StrEnum):
@@ -138,6 +142,7 @@ def report(
 @app.command()
 def watch(
     study: Name, once: Annotated[bool, typer.Option("--once", help="Say how it stands, and end.")] = False,
+    address: Annotated[str | None, typer.Option(help="Of a dashboard: show what its job prints instead.")] = None,
     preset: Preset = None, sets: Sets = None, home: Home = None,
 ) -> None:
     """Show how far a run is, from another terminal or machine, with nothing but the home."""
@@ -145,8 +150,40 @@ def watch(
     from dlx.watch import watch as follow
 
     chosen = Chosen(study, preset, tuple(sets or ()), home)
+    if address is not None:
+        from dlx import submission
+
+        say_job(chosen, submission.follow(chosen, address, once))
+        return
     name = chosen.study_name()
     follow(name, Store(name, home), once, command=chosen.command("run"))
+
+
+@app.command()
+def submit(
+    study: Name, address: Dashboard, preset: Preset = None, sets: Sets = None, home: Home = None,
+    attempts: Annotated[int, typer.Option(help="How often the driver is started when something kills it.")] = 5,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow, or off; default $MLFLOW_TRACKING_URI.")] = None,
+) -> None:
+    """Run a study on a cluster, detached: this folder is shipped, without what .gitignore names and without secrets."""
+    from dlx import submission
+
+    chosen = Chosen(study, preset, tuple(sets or ()), home)
+    print(f"job      {submission.submit(chosen, address, attempts, tracking_uri)}")
+    for verb, options in (("watch", {}), ("watch", {"address": address}), ("stop", {"address": address})):
+        print(f"next     {chosen.command(verb, options)}")
+
+
+@app.command()
+def stop(study: Name, address: Dashboard) -> None:
+    """End the job of a study on a cluster; what runs is finished and stored, if it takes no longer than five minutes."""
+    from dlx import submission
+
+    chosen = Chosen(study)
+    if not (ended := submission.stop(chosen, address)):
+        say_job(chosen, None)
+    for job in ended:
+        print(f"{job.id} was asked to stop.")
 
 
 @app.command()

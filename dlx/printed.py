@@ -13,6 +13,7 @@ from dlx.text import clean
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from dlx.executors.jobs import Job
     from dlx.listing import Entry
     from dlx.results import Results
 
@@ -81,6 +82,14 @@ def say_verdicts(chosen: Chosen, results: "Results") -> None:
         print(f"{failed:,} trials failed; see {chosen.command('show')}")
     for file in _reported(results, "*.html"):
         print(f"report   {clean(file)}")
+
+
+def say_job(chosen: Chosen, job: "Job | None") -> None:
+    """Print how a job on a cluster stands."""
+    if job is None:
+        print(f"No job of {clean(chosen.name)} is there.")
+    else:
+        print(f"{job.id}: {job.status}" + (f", {clean(job.message)}" if job.message else ""))
 
 
 def say_next(chosen: Chosen, results: "Results", again: Mapping[str, Any]) -> None:

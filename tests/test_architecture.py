@@ -19,7 +19,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "coercion canonical trial markers shelf noise tables notebook",
     "products nodes compile space overrides tuning pruning",
     "checkpoint snapshot context records partials pack device worker",
-    "losses data models optim metrics claims",
+    "losses data models optim metrics control claims",
     "fixed training member loop programs vectorise replay rewrite pbt best",
     "study",
     "home parts documents store lease provenance register",
@@ -30,16 +30,18 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "verdicts answers audit rerun discrepancy",
     "report",
     "live screens beacon monitor watch ledger driver conclusion run",
-    "loading chosen listing catalogue printed runs cli",
+    "loading chosen listing catalogue printed runs supervise submission cli",
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 FACADES = {"dlx", "dlx.study", "dlx.claims.base"}  # whose functions call upwards: ``study.run()``
 TORCH_INSIDE = {"dlx.vectorise", "dlx.replay", "dlx.rewrite"} | {f"dlx.models.{name}" for name in (
-    "attention", "batchnorm", "blocks", "dropout", "encoder", "kernels", "layers", "recurrence", "stateless",
+    "attention", "batchnorm", "blocks", "continuing", "dropout", "encoder", "kernels", "layers", "recurrence",
+    "stateless",
 )}  # a module that is itself imported inside functions only
-SHELVES = ("losses", "data", "models", "optim", "metrics")
+SHELVES = ("losses", "data", "models", "optim", "metrics", "control")
 DOORS = {
-    "ray": "executors.tune", "optuna": "search", "mlflow": "tracking", "pyarrow.parquet": "parts data.files",
+    "ray": "executors.tune executors.jobs", "optuna": "search", "mlflow": "tracking",
+    "pyarrow.parquet": "parts data.files",
     "pyarrow.dataset": "parts", "typer": "cli",
 }
 ENGINES = ("torch", "ray", "optuna", "mlflow", "matplotlib", "sklearn")  # (pyarrow loads pandas with its first array)
