@@ -42,7 +42,8 @@ class Verdict:
 
     def __str__(self) -> str:
         said = [self.estimate, self.size, *([self.label] if self.label != "confirmatory" else [])]
-        why = f" — {self.reasons[0]}" if self.reasons and self.outcome == "undecided" else ""
+        asked = self.outcome == "undecided" or self.label != "confirmatory"
+        why = f" — {self.reasons[0]}" if self.reasons and asked else ""
         return clean(f"{self.outcome:<12} {self.name}: {', '.join(s for s in said if s)}{why}")
 
     def _repr_html_(self) -> str:
