@@ -6,10 +6,11 @@ import typing
 from dlx.trial import trial  # now, because importing the module of this name later would put it in its place
 
 if typing.TYPE_CHECKING:
-    from dlx import analysis, claims, data, figures, losses, metrics, models, noise, optim
+    from dlx import analysis, claims, control, data, figures, losses, metrics, models, noise, optim
     from dlx.canonical import File
     from dlx.context import Context
     from dlx.errors import DeclarationError, DlxError, ExecutorError, HeldError, StoreError, TrackingError
+    from dlx.ladder import Ladder
     from dlx.loading import load
     from dlx.markers import choice, derived, grid, loguniform, randint, uniform
     from dlx.pack import Resources
@@ -25,6 +26,7 @@ _HOMES = {
     "canonical": ("File",),
     "context": ("Context",),
     "errors": ("DeclarationError", "DlxError", "ExecutorError", "HeldError", "StoreError", "TrackingError"),
+    "ladder": ("Ladder",),
     "loading": ("load",),
     "markers": ("choice", "derived", "grid", "loguniform", "randint", "uniform"),
     "pack": ("Resources",),
@@ -36,7 +38,7 @@ _HOMES = {
     "trial": ("Trial", "field"),
     "tuning": ("CMA", "GP", "QMC", "TPE", "Random", "maximize", "minimize"),
 }
-_SHELVES = ("analysis", "claims", "data", "figures", "losses", "metrics", "models", "noise", "optim")
+_SHELVES = ("analysis", "claims", "control", "data", "figures", "losses", "metrics", "models", "noise", "optim")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = sorted([*_HOME_OF, *_SHELVES, "trial"])

@@ -176,7 +176,7 @@ def submit(
 
 @app.command()
 def stop(study: Name, address: Dashboard) -> None:
-    """End the job of a study on a cluster; what runs is finished and stored, if it takes no longer than five minutes."""
+    """End the job of a study on a cluster; what runs is finished and stored, if that takes at most five minutes."""
     from dlx import submission
 
     chosen = Chosen(study)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from dlx.best import Best, Kept
+from dlx.data.base import levelled
 from dlx.device import finish
 from dlx.member import Member
 from dlx.metrics import LogSpaced, only
@@ -39,9 +40,10 @@ class Loop:
         self.now = stack([m.state for m in members], self.device, dtype, share=False)
         exact = torch.promote_types(dtype, torch.float32)  # in bfloat16 0.999 is 1
         self.hyper = stack([m.hyper for m in members], self.device, exact, share=False)
-        names = members[0].splits
-        self.splits = {name: stack([m.splits[name] for m in members], self.device, dtype) for name in names}
-        self.rows = {name: stack([m.splits[name].rows for m in members], self.device, dtype) for name in names}
+        self.splits: dict[str, Stacked] = {}
+        self.rows: dict[str, Stacked] = {}
+        self.counts: dict[str, Stacked] = {}  # of rows, where members have different numbers of them
+        self._split(members, dtype)
         self.done = self._longest = 0
         self.prune, self.rungs = prune_of(trial, contexts)
         self._measured: list[tuple[int, dict[str, Stacked]]] = []  # step, split ("" for full names) → scores
@@ -52,6 +54,20 @@ class Loop:
         self.snapshots, self.partials = self._resume(), contexts[0].partials
         if self.partials is not None:
             self.partials.steps = trial.steps
+
+    def _split(self, members: Sequence[Member], dtype: "torch.dtype") -> None:
+        """Stack the splits; fewer rows than others have are begun anew, and measured once each."""
+        import torch
+
+        from dlx.vectorise import stack
+
+        for name in members[0].splits:
+            splits = [m.splits[name] for m in members]
+            if len(set(lengths := [len(s.rows) for s in splits])) > 1:
+                self.counts[name] = stack(lengths, self.device, torch.int64, share=False)
+                splits = levelled(splits)
+            self.splits[name] = stack(splits, self.device, dtype)
+            self.rows[name] = stack([s.rows for s in splits], self.device, dtype)
 
     # ------------------------------------------------------------ training
 
@@ -102,6 +118,7 @@ class Loop:
             self.best.select(places)
         self.splits = {name: select(split, places) for name, split in self.splits.items()}
         self.rows = {name: select(rows, places) for name, rows in self.rows.items()}
+        self.counts = {name: select(counts, places) for name, counts in self.counts.items()}
 
     # ------------------------------------------------------------ half-way states
 
@@ -149,14 +166,16 @@ class Loop:
 
     def measure(self, which: tuple[int, ...]) -> None:
         """Measure these metrics, by their place in ``trial.metrics``, without waiting for the device."""
-        score, inspect = self.programs.score(which), self.programs.inspect(which)
         watch = self.trial.watch if self.done < self.trial.steps else None
-        scores = {} if score is None else {
-            name: score(self.programs.forward(self.now, split, self.rows[name]), split)
-            for name, split in self.splits.items() if watch is None or name in watch
-        }
-        if inspect is not None:
-            scores[""] = inspect(self.now, self.splits["train"])
+        counts = {name: [self.counts[name]] if name in self.counts else [] for name in self.splits}
+        scores: dict[str, Stacked] = {}
+        for name, split in self.splits.items():
+            score = self.programs.score(which, uneven=bool(counts[name]))
+            if score is not None and (watch is None or name in watch):
+                outputs = self.programs.forward(self.now, split, self.rows[name])
+                scores[name] = score(outputs, split, *counts[name])
+        if (inspect := self.programs.inspect(which, uneven=bool(counts["train"]))) is not None:
+            scores[""] = inspect(self.now, self.splits["train"], *counts["train"])
         if self.best is not None:
             self.best.look(self.now, scores)
         self._measured.append((self.done, scores))

@@ -7,6 +7,7 @@ import typing
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from dlx.errors import DeclarationError
 from dlx.shelf import Shelf
 
 if typing.TYPE_CHECKING:
@@ -49,6 +50,34 @@ class MSE:
             classes = torch.arange(outputs.shape[-1], device=outputs.device)
             targets = (targets.unsqueeze(-1) == classes).to(outputs.dtype)
         return _by_sample((outputs - targets).square().mean(dim=-1))
+
+
+@dataclass(frozen=True)
+class Pinball:
+    """max(q (y − f), (q − 1)(y − f)) of the output f that is to be the quantile q of y (Koenker and Bassett 1978).
+
+    quantiles: in (0, 1), one for each output; averaged over the outputs (and positions) of a sample.
+    """
+
+    quantiles: tuple[float, ...]
+
+    def check(self) -> None:
+        """Raise DeclarationError where a quantile lies outside (0, 1)."""
+        if not self.quantiles or not all(0.0 < q < 1.0 for q in self.quantiles):
+            raise DeclarationError(f"quantiles is {self.quantiles}; give one in (0, 1) for each output.")
+
+    def __call__(self, outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
+        """(batch,) from outputs (batch, quantiles) and targets (batch, quantiles).
+
+        With a length behind the batch in both for sequences. Raises DeclarationError for other numbers of outputs.
+        """
+        import torch
+
+        if outputs.shape[-1] != len(self.quantiles):
+            raise DeclarationError(f"The data asks for {outputs.shape[-1]} outputs and Pinball has "
+                                   f"{len(self.quantiles)} quantiles; give as many.")
+        q, left = torch.tensor(self.quantiles, dtype=outputs.dtype, device=outputs.device), targets - outputs
+        return _by_sample(torch.maximum(q * left, (q - 1) * left).mean(dim=-1))
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,13 @@ def apply(study: S, changes: Mapping[str, Any], **named: Any) -> S:
         old = known[path]
         if isinstance(value, list):
             value = tuple(value)
+        made: dict[int, tuple[Grid, Grid]] = {}
         if isinstance(old, Marker):  # one marker object is one axis: all its places change together
-            current = _replace(current, "", lambda place, v, old=old, new=value: new if v is old else v)
+            current = _replace(current, "", lambda place, v, old=old, new=value: new if v is old else v, made)
         else:
-            current = _replace(current, "", lambda place, v, path=path, new=value: new if place == path else v)
+            current = _replace(current, "", lambda place, v, path=path, new=value: new if place == path else v, made)
+        for before, after in made.values():  # so do those of a grid around the change
+            current = _replace(current, "", lambda place, v, old=before, new=after: new if v is old else v, {})
     return typing.cast(S, dataclasses.replace(typing.cast(Any, study), **current, **named))
 
 
@@ -73,18 +76,24 @@ def _children(value: Any, place: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", option
 
 
-def _replace(value: Any, place: str, change: Any) -> Any:
-    """The tree with ``change(place, value)`` applied everywhere; untouched parts stay the same objects."""
+def _replace(value: Any, place: str, change: Any, made: dict[int, tuple[Grid, Grid]]) -> Any:
+    """The tree with ``change(place, value)`` applied everywhere; untouched parts stay the same objects.
+
+    made: by id, grids with a change inside, and what became of them.
+    """
     changed = change(place, value) if place else value
     if changed is not value:
         return changed
+    if id(value) in made:
+        return made[id(value)][1]
     old = dict(_children(value, place))
-    new = {name: _replace(child, name, change) for name, child in old.items()}
+    new = {name: _replace(child, name, change, made) for name, child in old.items()}
     if all(new[name] is old[name] for name in old):
         return value
     if isinstance(value, Grid):
         by_option = {id(old[name]): new[name] for name in old}
-        return type(value)(tuple(by_option.get(id(o), o) for o in value.options))
+        made[id(value)] = value, type(value)(tuple(by_option.get(id(o), o) for o in value.options))
+        return made[id(value)][1]
     if is_component(value):
         prefix = f"{place}." if place else ""
         return dataclasses.replace(value, **{n.removeprefix(prefix): v for n, v in new.items() if v is not old[n]})

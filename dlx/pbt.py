@@ -15,7 +15,7 @@ from dlx.context import Context, stream
 from dlx.errors import DeclarationError
 from dlx.loop import Loop, due
 from dlx.member import begin, hyperparameters
-from dlx.metrics import LossMetric, Metric, OutputMetric, WeightMetric, crossings
+from dlx.metrics import LossMetric, Metric, NetworkMetric, OutputMetric, WeightMetric, crossings
 from dlx.overrides import apply, places
 from dlx.space import check_components
 from dlx.text import nearest
@@ -161,7 +161,7 @@ def check_objective(objective: str, metrics: tuple[Metric, ...], splits: tuple[s
     for m in metrics:
         if isinstance(m, WeightMetric):
             known.append(f"weights/{m.name}")
-        elif isinstance(m, LossMetric):
+        elif isinstance(m, LossMetric | NetworkMetric):
             known.append(f"train/{m.name}")
         elif isinstance(m, OutputMetric):
             known += [f"{split}/{m.name}" for split in splits]

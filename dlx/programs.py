@@ -8,7 +8,7 @@ from typing import Any
 
 from dlx import noise, shelf
 from dlx.data import Split
-from dlx.metrics import ItemMetric, LossMetric, OutputMetric, WeightMetric, bare
+from dlx.metrics import ItemMetric, LossMetric, NetworkMetric, OutputMetric, WeightMetric, bare
 from dlx.metrics.finite import where_finite
 from dlx.optim import evaluated
 from dlx.optim.schedules import Constant, scaled
@@ -115,21 +115,33 @@ def make_itemise(trial: "Training", names: Iterable[str]) -> "Callable[..., dict
 def make_inspect(
     trial: "Training", module: "torch.nn.Module", which: Iterable[int]
 ) -> "Callable[..., dict[str, torch.Tensor]]":
-    """Some metrics of weights and of the loss: (state, train split) → full name → 0-d tensor."""
+    """Some metrics of weights, of the loss and of the network: (measured state, train split) → name → 0-d tensor."""
     chosen = [(i, bare(trial.metrics[i])) for i in which]
 
     def inspect(now: "State", train: Split) -> "dict[str, torch.Tensor]":
-        params = evaluated(trial.optimizer, now["optimizer"], now["params"])
-        found = {}
+        params, found = now["params"], {}
         for i, m in chosen:
             if isinstance(m, WeightMetric):
                 found[f"weights/{m.name}"] = one_number(m.name, m.measure_weights(params))
             elif isinstance(m, LossMetric):
                 objective, key = make_objective(trial, module, m, now, train), noise.fold(now["key"], -1 - i)
                 found[f"train/{m.name}"] = one_number(m.name, m.measure_loss(objective, params, key))
+            elif isinstance(m, NetworkMetric):
+                network, inputs = make_network(trial, module, now), train.take(train.rows[: m.samples])[0]
+                found[f"train/{m.name}"] = one_number(m.name, m.measure_network(network, params, inputs))
         return found
 
     return inspect
+
+
+def make_measured(trial: "Training") -> "Callable[[State], State]":
+    """What is measured of a state, in the same form for all optimizers: state → params, buffers, key."""
+
+    def measured(now: "State") -> "State":
+        params = evaluated(trial.optimizer, now["optimizer"], now["params"])
+        return {"params": params, "buffers": now["buffers"], "key": now["key"]}
+
+    return measured
 
 
 def make_objective(
@@ -144,6 +156,13 @@ def make_objective(
         return losses.mean() if batches is None else losses.unflatten(0, (batches, -1)).mean(dim=1)
 
     return objective
+
+
+def make_network(
+    trial: "Training", module: "torch.nn.Module", now: "State"
+) -> "Callable[[Any, torch.Tensor], torch.Tensor]":
+    """The model's outputs as it is measured: (params, inputs) → outputs."""
+    return lambda params, inputs: _outputs(trial, module, now, inputs, params)
 
 
 def make_first(trial: "Training", module: "torch.nn.Module") -> "Callable[[State], State]":
@@ -206,15 +225,12 @@ class Programs:
         self.forward = vectorise_by_rows(make_forward(self.trial, self.module), ROWS_AT_ONCE, self._together)
         self._scores: dict[tuple[tuple[int, ...], bool], Callable[..., Stacked]] = {}
         self._itemised: dict[tuple[str, ...], Callable[..., Stacked]] = {}
-        self._inspections: dict[tuple[tuple[int, ...], bool], Callable[..., Stacked]] = {}
+        self._measured, self._where = self._together(make_measured(self.trial)), (device, alone)
         self.first = self._together(make_first(self.trial, self.module))
         self._better: dict[int, Callable[..., Stacked]] = {}
 
     def score(self, which: tuple[int, ...], uneven: bool = False) -> "Callable[..., Stacked] | None":
-        """The metrics of outputs among these, by their place in ``trial.metrics``, None where there are none.
-
-        uneven: of a split with as many rows for each member as a third argument says.
-        """
+        """Metrics of outputs among these places, None: there are none; uneven: a third argument is each one's rows."""
         which = tuple(i for i in which if isinstance(bare(self.trial.metrics[i]), OutputMetric))
         if not which:
             return None
@@ -241,22 +257,28 @@ class Programs:
         return self._better[sign]
 
     def inspect(self, which: tuple[int, ...], uneven: bool = False) -> "Callable[..., Stacked] | None":
-        """The metrics of weights and loss among these, None where there are none; uneven: as in ``score``."""
-        which = tuple(i for i in which if isinstance(bare(self.trial.metrics[i]), WeightMetric | LossMetric))
-        if not which:
+        """As ``score``, the metrics of weights, loss and network among these; recorded once for all optimizers."""
+        kinds, trial = WeightMetric | LossMetric | NetworkMetric, self.trial
+        chosen = tuple((i, m) for i, m in ((i, bare(trial.metrics[i])) for i in which) if isinstance(m, kinds))
+        if not chosen:
             return None
-        if (which, uneven) not in self._inspections:
-            self._inspections[which, uneven] = self._measuring(make_inspect(self.trial, self.module, which), uneven)
-        return self._inspections[which, uneven]
+        key = shelf.shape((trial.data, trial.model)), trial.loss, trial.dtype, chosen, uneven, self._where
+        if key not in _inspections:
+            if len(_inspections) == KEPT:
+                del _inspections[next(iter(_inspections))]
+            _inspections[key] = self._measuring(make_inspect(trial, self.module, [i for i, _ in chosen]), uneven)
+        inspection = _inspections[key]
+        return lambda now, train, *counts: inspection(self._measured(now), train, *counts)
 
 
 _programs: dict[Hashable, Programs] = {}
+_inspections: dict[Hashable, "Callable[..., Stacked]"] = {}
 _alone: set[Hashable] = set()  # what cannot be vectorised
 
 
 def programs(trial: "Training", module: "torch.nn.Module", device: str) -> Programs:
     """The computations of a trial's shape on a device, kept for later packs."""
-    key = trial.shape(), device
+    key = _key(trial, device)
     if key not in _programs:
         if len(_programs) == KEPT:
             del _programs[next(iter(_programs))]
@@ -266,6 +288,11 @@ def programs(trial: "Training", module: "torch.nn.Module", device: str) -> Progr
 
 def fall_back(trial: "Training", device: str) -> None:
     """From now on compute trials of this shape one after the other."""
-    key = trial.shape(), device
-    _alone.add(key)
-    _programs.pop(key, None)
+    _alone.add(_key(trial, device))
+    _programs.pop(_key(trial, device), None)
+
+
+def _key(trial: "Training", device: str) -> Hashable:
+    """What trials must agree in to be computed alike: how long they train matters to a schedule alone."""
+    steps = 1 if isinstance(trial.schedule, Constant) else trial.steps
+    return replace(trial, steps=steps, measure=1, watch=None).shape(), device

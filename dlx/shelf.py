@@ -30,8 +30,8 @@ class Shelf(_ProtocolMeta):
 
 
 def varies(component: Any) -> tuple[str, ...]:
-    """Names of the fields that may differ between members of a pack: what the class declares as ``varies``."""
-    return getattr(type(component), "varies", ())
+    """Names of the fields that may differ between members of a pack: what the component declares as ``varies``."""
+    return getattr(component, "varies", ())
 
 
 def shape(value: Any) -> Hashable:

@@ -124,6 +124,20 @@ class Training(Trial):
             raise result
         return result
 
+    def trained(self, ctx: "Context") -> "torch.nn.Module":
+        """Its module in eval mode with its final weights, for the context of a trial whose ``parent`` it is.
+
+        Outside a study, where nothing was trained, the weights are the initial ones of the context's seed.
+        """
+        import torch
+
+        from dlx.member import initial
+
+        module = initial(self, ctx).to(dtype=getattr(torch, self.dtype)).eval()
+        if (state := ctx.parent()) is not None:
+            module.load_state_dict(state, strict=False)
+        return module
+
     @classmethod
     def run_pack(
         cls, trials: Sequence[Self], contexts: Sequence["Context"]

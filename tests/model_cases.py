@@ -14,8 +14,10 @@ from dlx.models import (
     CNN2d,
     CoordinateNet,
     DiagonalLinear,
+    DLinear,
     GaussianKernelNet,
     Linear,
+    Patched,
     RandomFeatures,
     ResNet,
     Transformer,
@@ -26,6 +28,7 @@ VECTORS = Dimensions(6, 3, (6,))
 PICTURES = Dimensions(2 * 8 * 8, 3, (2, 8, 8))
 SERIES = Dimensions(14, 3, (7, 2))
 TOKENS = Dimensions(5, 3, (7,), tokens=True)
+CONTINUED = Dimensions(12, 4, (6, 2))
 COORDINATES = Dimensions(2, 3, (2,))
 
 
@@ -74,9 +77,17 @@ CASES = {
     "fourier features": (CoordinateNet(8, 2, frequencies=5, scale=1.0), COORDINATES),
     "fourier features, basic": (CoordinateNet(8, 2, "basic"), COORDINATES),
     "fourier features, log": (CoordinateNet(8, 1, "log", frequencies=4), COORDINATES),
+    "gaussian bumps": (CoordinateNet(8, 2, "bumps", frequencies=5, scale=4.0), COORDINATES),
+    "radial codes": (CoordinateNet(8, 2, "rbf", frequencies=5, scale=4.0), COORDINATES),
+    "one-hot codes": (CoordinateNet(8, 2, "onehot", frequencies=6, scale=2.0), COORDINATES),
     "siren": (CoordinateNet(8, 2, "none", activation="sine", omega=10.0), COORDINATES),
     "diagonal linear": (DiagonalLinear(scale=0.3), VECTORS),
     "diagonal linear, deep": (DiagonalLinear(scale=0.5, depth=3), VECTORS),
+    "dlinear": (DLinear(kernel=3), CONTINUED),
+    "dlinear, one channel": (DLinear(kernel=5), VECTORS),
+    "patched lstm": (Patched(LSTM(5), patch=2, anchor=0.8), CONTINUED),
+    "patched encoder": (
+        Patched(Transformer(8, 1, 2, causal=False, readout="mean", dropout=0.1), patch=3, anchor=0.5), VECTORS),
     "own": (models.Module(Own, rate=0.3), VECTORS),
 }
 

@@ -86,6 +86,45 @@ class Averaged(Twin):
         return dict(zip(self.params, self.average.module.parameters(), strict=True))
 
 
+class Penalised(Twin):
+    """The loss with λ/2 (uᵀWv)² for each matrix added, u and v as ``spectral_norm`` of PyTorch finds them."""
+
+    def __init__(self, params, optimizer, strength):
+        super().__init__(params, optimizer)
+        self.strength = strength
+        self.left = {k: torch.full_like(p[:, 0], len(p) ** -0.5).detach() for k, p in params.items() if p.ndim == 2}
+
+    def backward(self):
+        self.optimizers[0].zero_grad()
+        loss = objective(self.params)
+        for k, u in self.left.items():
+            normed = torch.nn.Linear(*self.params[k].T.shape, bias=False, dtype=u.dtype)
+            normed.weight.data = self.params[k].detach().clone()
+            hook = torch.nn.utils.spectral_norm(normed, eps=1e-12)
+            hook.weight_u = u
+            hook(torch.zeros(1, normed.in_features, dtype=u.dtype))
+            self.left[k] = hook.weight_u.clone()
+            loss = loss + self.strength / 2 * (hook.weight_u @ self.params[k] @ hook.weight_v).square()
+        loss.backward()
+
+
+class ByAxis(Twin):
+    """Of the first matrix only each row's largest weight moves, the others shrink."""
+
+    def __init__(self, params, optimizer, decay):
+        super().__init__(params, optimizer)
+        self.decay, self.first = decay, next(p for p in params.values() if p.ndim == 2)
+
+    def step(self, number):
+        before = self.first.detach().clone()
+        super().step(number)
+        with torch.no_grad():
+            for row, old in zip(self.first, before, strict=True):
+                own, shrunk = old.abs().argmax(), (1 - self.decay) * old
+                shrunk[own] = row[own]
+                row.copy_(shrunk)
+
+
 def muon_twin(params, lr, weight_decay, **more):
     hidden = [p for p in params.values() if p.shape in [(7, 6), (6, 7)]]
     rest = [p for p in params.values() if not any(p is h for h in hidden)]
@@ -144,6 +183,10 @@ CASES = {
         optim.SignDescent(0.001 * s, momentum=0.9 * s),
         twin(lambda p: reference.SignSGD(p, 0.001 * s, momentum=0.9 * s, foreach=False)),
     ),
+    "AxisDescent": lambda s: (
+        optim.AxisDescent(0.02 * s, momentum=0.9 * s, decay=0.02 * s),
+        lambda p: ByAxis(p, TORCH.SGD(p.values(), 0.02 * s, momentum=0.9 * s), 0.02 * s),
+    ),
     "Muon": lambda s: (
         optim.Muon(0.01 * s, weight_decay=0.1 * s), lambda p: muon_twin(p, 0.01 * s, weight_decay=0.1 * s),
     ),
@@ -180,6 +223,10 @@ CASES = {
     "ASAM": lambda s: (
         optim.ASAM(optim.Adam(0.01 * s), rho=0.1 * s, eta=0.0),
         lambda p: Sharp(p, reference.SAM(list(p.values()), TORCH.Adam, rho=0.1 * s, adaptive=True, lr=0.01 * s)),
+    ),
+    "SpectralPenalty": lambda s: (
+        optim.SpectralPenalty(optim.SGD(0.02 * s, momentum=0.9 * s), strength=0.1 * s),
+        lambda p: Penalised(p, TORCH.SGD(p.values(), 0.02 * s, momentum=0.9 * s), 0.1 * s),
     ),
     "Clip": lambda s: (
         optim.Clip(optim.SGD(0.1 * s, momentum=0.9), norm=0.5 * s),

@@ -20,7 +20,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "products nodes compile space overrides tuning pruning",
     "checkpoint snapshot context records partials pack device worker",
     "losses data models optim metrics control claims",
-    "fixed training member loop programs vectorise replay rewrite pbt best",
+    "fixed training member loop programs vectorise replay rewrite pbt best ladder",
     "study",
     "home parts documents store lease provenance register",
     "tracking",

@@ -53,7 +53,7 @@ def run_all(here, code):
 def test_all_studies_run_one_after_the_other_and_none_stops_the_others(here):
     out, err = run_all(here, code=4)
     assert out.count("supported    wider") == 2 and "10 trials failed; see dlx show theme/wrong --preset quick" in out
-    assert [line for line in out.splitlines() if line.endswith("--preset quick")][0] == "theme/one --preset quick"
+    assert next(line for line in out.splitlines() if line.endswith("--preset quick")) == "theme/one --preset quick"
     assert "without a preset 'quick', and so left out: theme/bare." in err
     (here / "studies" / "theme" / "wrong.py").write_text("STUDY = 3")
     out, err = run_all(here, code=2)

@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import mean_pinball_loss
 from torch.nn import functional as F
 
 from dlx import losses
+from dlx.errors import DeclarationError
 
 N, LENGTH, CLASSES = 50, 6, 4
 OUTPUTS = torch.randn(N, LENGTH, CLASSES, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -47,7 +50,28 @@ def test_logistic_of_one_output_is_cross_entropy_of_two():
     exact(losses.Logistic()(output, SIGNS[:, 0, :1]), losses.CrossEntropy()(two, (SIGNS[:, 0, 0] > 0).long()))
 
 
-@pytest.mark.parametrize("loss", [losses.CrossEntropy(), losses.MSE(), losses.Logistic()])
+def test_pinball_equals_scikit_learn_and_names_a_wrong_number_of_quantiles():
+    quantiles = (0.05, 0.3, 0.5, 0.95)
+    each = [mean_pinball_loss(np.zeros(N), SIGNS[:, 0, i], alpha=q) for i, q in enumerate(quantiles)]
+    exact(losses.Pinball(quantiles)(SIGNS[:, 0], torch.zeros(N, CLASSES).double()).mean().item(), float(np.mean(each)))
+    exact(losses.Pinball(quantiles)(OUTPUTS, SIGNS)[:, None],
+          losses.Pinball(quantiles)(OUTPUTS.flatten(0, 1), SIGNS.flatten(0, 1)).view(N, LENGTH).mean(1, keepdim=True))
+    with pytest.raises(DeclarationError, match="4 outputs and Pinball has 2 quantiles"):
+        losses.Pinball((0.1, 0.9))(OUTPUTS, SIGNS)
+    with pytest.raises(DeclarationError, match="give one in"):
+        losses.Pinball((0.1, 1.0)).check()
+
+
+def test_the_quantile_has_the_least_pinball_loss():
+    values, q = OUTPUTS[:, :1, :1].flatten(1), 0.3
+    constants = torch.linspace(-2, 2, 401, dtype=torch.float64)
+    means = [losses.Pinball((q,))(c.expand(N, 1), values).mean() for c in constants]
+    best = constants[torch.stack(means).argmin()]
+    assert values.lt(best).double().mean() <= q + 1 / N and values.le(best + 0.01).double().mean() >= q - 1 / N
+
+
+@pytest.mark.parametrize("loss", [losses.CrossEntropy(), losses.MSE(), losses.Logistic(),
+                                  losses.Pinball((0.1, 0.3, 0.5, 0.9))])
 def test_gradients_are_finite_at_large_outputs(loss):
     targets = TARGETS if isinstance(loss, losses.CrossEntropy) else SIGNS
     grads = torch.func.grad(lambda outputs: loss(outputs, targets).mean())(1e4 * OUTPUTS)
@@ -55,5 +79,6 @@ def test_gradients_are_finite_at_large_outputs(loss):
 
 
 def test_losses_are_losses():
-    assert all(isinstance(loss, losses.Loss) for loss in (losses.CrossEntropy(), losses.MSE(), losses.Logistic()))
+    assert all(isinstance(loss, losses.Loss) for loss in (losses.CrossEntropy(), losses.MSE(), losses.Logistic(),
+                                                      losses.Pinball((0.5,))))
     assert not isinstance("mse", losses.Loss)

@@ -32,6 +32,12 @@ class Fit(Trial):
     other: int = 0
 
 
+@dataclass(frozen=True)
+class Pair(Trial):
+    first: SGD | Adam
+    second: SGD | Adam
+
+
 def study(**template):
     declared = {"width": dlx.grid(1, 2), **template}
     return dlx.Study(
@@ -74,6 +80,16 @@ def test_a_tied_marker_changes_at_all_its_places():
     width = dlx.grid(1, 2)
     after = study(width=width, other=width).with_({"template.other": dlx.grid(3, 4, 5)})
     assert [(t.width, t.other) for t in map(after.space.trial, after.space.cells)] == [(3, 3), (4, 4), (5, 5)]
+
+
+@pytest.mark.parametrize("path", ["first[SGD].momentum", "second[SGD].momentum", "first[SGD].lr", "second[SGD].lr"])
+def test_a_tied_grid_stays_one_axis_when_something_in_it_changes(path):
+    rule = dlx.grid(SGD(lr=dlx.grid(0.1, 0.2), momentum=0.5), Adam(0.3))
+    before = dlx.Study(name="s", question="?", template=Pair(rule, rule))
+    after = before.with_({f"template.{path}": dlx.grid(0.7, 0.8)})
+    trials = [after.space.trial(c) for c in after.space.cells]
+    assert after.template.first is after.template.second is not rule
+    assert all(t.first == t.second for t in trials) and len(trials) == (5 if path.endswith("momentum") else 3)
 
 
 def test_changes_are_made_one_after_another_and_the_study_is_left_as_it_was():

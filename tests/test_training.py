@@ -269,6 +269,16 @@ def test_a_child_starts_where_its_parent_ended(tmp_path):
         "0.weight": (5, 8), "0.bias": (5,), "2.weight": (3, 5), "2.bias": (3,)}
 
 
+def test_a_child_of_another_kind_gets_the_trained_module_of_its_parent(tmp_path):
+    parent, folder = training(steps=20, dtype="float64"), str(tmp_path)
+    (ended,) = Training.run_pack([parent], [Context(3, place=Place(folder, "parent", keep=True))])
+    child = Context(3, place=Place(folder, "child", parent="parent"))
+    x, y = (val := parent.data.load(child)["val"]).take(val.rows)
+    for module, same in ((parent.trained(child), True), (parent.trained(Context(3)), False)):
+        loss = torch.nn.functional.cross_entropy(module(x.double()), y).item()
+        assert not module.training and (loss == pytest.approx(ended["val/loss"], rel=1e-12)) is same
+
+
 def test_a_child_whose_parent_is_gone_or_does_not_fit_fails_alone(tmp_path):
     place = Place(tmp_path.as_uri(), "wide", keep=True)
     training(model=models.MLP(9, 1)).run(Context(0, place=place))

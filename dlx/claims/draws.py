@@ -68,7 +68,7 @@ class Draws:
     def of(self, arm: Arm) -> tuple[Integers, Floats]:
         """Units (u,) and the arm's value in each (u, …): the weighted mean of its cells; units without one left out."""
         values = np.tensordot(arm.weights, self._values[np.searchsorted(self.rows, arm.rows)], 1)
-        there = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        there = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
         return self._units[there], values[there]
 
     def complete(self) -> Floats:

@@ -12,10 +12,15 @@ from dlx.data.gaussian_mixture import GaussianMixture
 from dlx.data.group_words import GroupWords
 from dlx.data.mnist1d import MNIST1D
 from dlx.data.modular_arithmetic import ModularArithmetic
+from dlx.data.noisy_curve import NoisyCurve
 from dlx.data.parity import Parity
 from dlx.data.picture import Picture
+from dlx.data.quadratic_signs import QuadraticSigns
+from dlx.data.series import Series
+from dlx.data.sparse_linear import SparseLinear
 from dlx.data.teacher_student import TeacherStudent
 from dlx.data.tiny_shakespeare import TinyShakespeare
+from dlx.data.volume import Volume
 
 __all__ = [
     "CIFAR10",
@@ -35,13 +40,18 @@ __all__ = [
     "LabelNoise",
     "ModularArithmetic",
     "Noise",
+    "NoisyCurve",
     "Parity",
     "Permuted",
     "Picture",
+    "QuadraticSigns",
+    "Series",
     "Shift",
+    "SparseLinear",
     "Split",
     "Streams",
     "Subset",
     "TeacherStudent",
     "TinyShakespeare",
+    "Volume",
 ]

@@ -2,7 +2,7 @@
 
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from dlx.errors import DeclarationError
@@ -74,6 +74,12 @@ class Data(Protocol, metaclass=Shelf):
 
 
 Data.exemplify("data.MNIST1D()")
+
+
+def levelled(splits: Sequence[Split]) -> list[Split]:
+    """Splits with equally many rows: those with fewer than others begin theirs anew until they have as many."""
+    longest = max(len(split.rows) for split in splits)
+    return [split._replace(rows=split.rows.repeat(math.ceil(longest / len(split.rows)))[:longest]) for split in splits]
 
 
 def kept(samples: int, validation: float) -> int:

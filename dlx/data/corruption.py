@@ -73,10 +73,13 @@ class Subset:
     """Data of which n training samples are used, drawn by the trial's seed; what validates and tests stays.
 
     data: any; n: training samples, at most as many as the data have. Of one seed, smaller subsets lie in larger ones.
+    Subsets of different n train as one pack, unless their batches are all of them.
     """
 
     data: Data
     n: int
+
+    varies: ClassVar[tuple[str, ...]] = ("n",)
 
     def check(self) -> None:
         """Raise DeclarationError where a value is out of its range."""

@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from dlx.data.base import Dimensions, Split, Streams, check_at_least, shuffled
 from dlx.errors import DeclarationError, DlxError
+from dlx.trial import field
 
 if typing.TYPE_CHECKING:
     import numpy as np
 
 Name = Literal["camera", "astronaut", "coffee", "retina"]
+LUMINANCE = (0.2125, 0.7154, 0.0721)  # of red, green and blue, as scikit-image's rgb2gray
 CHANNELS: Mapping[str, int] = {"camera": 1, "astronaut": 3, "coffee": 3, "retina": 3}
 
 
@@ -22,11 +24,18 @@ class Picture:
 
     name: camera (grey), astronaut, coffee or retina; size: points a side, of the square in the picture's middle, scaled
     down with anti-aliasing. Every other point of every other row is trained on, a quarter of all; the seed draws which
-    half of the others validates, and which tests. Needs the package scikit-image.
+    half of the others validates, and which tests. grey: whether colours are made one luminance, so that different
+    pictures may train in one pack. Needs the package scikit-image.
     """
 
     name: Name = "camera"
     size: int = 64
+    grey: bool = field(False, absent=False)
+
+    @property
+    def varies(self) -> tuple[str, ...]:
+        """What may differ between members of a pack: the picture, where all have one channel."""
+        return ("name",) if self.grey else ()
 
     def check(self) -> None:
         """Raise DeclarationError where a value is out of its range."""
@@ -36,7 +45,7 @@ class Picture:
 
     def dimensions(self) -> Dimensions:
         """2 coordinates (down, right); 1 output of a grey picture, 3 of a coloured one."""
-        return Dimensions(2, CHANNELS[self.name], (2,))
+        return Dimensions(2, 1 if self.grey else CHANNELS[self.name], (2,))
 
     def samples(self) -> int:
         """Number of points to train on."""
@@ -47,19 +56,21 @@ class Picture:
 
         Raises DlxError where scikit-image is absent.
         """
-        points, held_out = _table(self.name, self.size)
+        points, held_out = _table(self.name, self.size, self.grey)
         val, test = shuffled(held_out, streams.rng("data")).rows.tensor_split(2)
         return {"train": points, "val": points._replace(rows=val), "test": points._replace(rows=test)}
 
 
 @lru_cache(maxsize=8)
-def _table(name: Name, size: int) -> tuple[Split, Split]:
+def _table(name: Name, size: int, grey: bool) -> tuple[Split, Split]:
     """The points that are trained on and those that are not."""
     import torch
 
     coordinates = (torch.arange(size, dtype=torch.float64) + 0.5) / size * 2 - 1
     inputs = torch.cartesian_prod(coordinates, coordinates)
     colours = torch.from_numpy(_colours(name, size)).flatten(0, 1)
+    if grey and CHANNELS[name] > 1:
+        colours = colours @ torch.tensor(LUMINANCE, dtype=torch.float64).unsqueeze(1)
     even = torch.arange(size) % 2 == 0
     known = (even.unsqueeze(1) & even).flatten()
     on, off = (Split(inputs, colours, chosen.nonzero().squeeze(1)) for chosen in (known, ~known))

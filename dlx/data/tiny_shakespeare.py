@@ -8,6 +8,7 @@ from functools import lru_cache
 from dlx.data.base import Dimensions, Split, Streams, check_at_least
 from dlx.data.files import PublicFile
 from dlx.errors import DeclarationError
+from dlx.trial import field
 
 if typing.TYPE_CHECKING:
     import torch
@@ -27,11 +28,12 @@ class TinyShakespeare:
     """The text cut into windows that do not overlap; each character is predicted from those before it in its window.
 
     length: of a window, in characters. Symbols are numbered in the order of their code points. The first 90 % of the
-    text are trained on, the next 5 % validate, the last 5 % test, whatever the seed. File:
-    ``tinyshakespeare/input.txt`` in the data folder.
+    text are trained on, the next 5 % validate, the last 5 % test, whatever the seed; held_out: windows of each of the
+    latter two that are used, evenly spaced, None: all. File: ``tinyshakespeare/input.txt`` in the data folder.
     """
 
     length: int = 64
+    held_out: int | None = field(None, absent=None)
 
     def check(self) -> None:
         """Raise DeclarationError where a value is out of its range."""
@@ -39,6 +41,9 @@ class TinyShakespeare:
         if min(_windows(self.length)) < 1:
             held_out = BORDERS[2] - BORDERS[1]
             raise DeclarationError(f"length is {self.length}; a window must fit into the {held_out} that validate.")
+        fewest = min(_windows(self.length)[1:])
+        if self.held_out is not None and not 1 <= self.held_out <= fewest:
+            raise DeclarationError(f"held_out is {self.held_out}; it must lie between 1 and the {fewest} windows.")
 
     def dimensions(self) -> Dimensions:
         """Of 65 symbols, (length,) tokens; 65 outputs at each position."""
@@ -50,7 +55,14 @@ class TinyShakespeare:
 
     def load(self, streams: Streams) -> Mapping[str, Split]:
         """Splits ``train``, ``val`` and ``test``; inputs and targets (table, length) int64, the next character each."""
-        return dict(zip(("train", "val", "test"), _table(self.length), strict=True))
+        import torch
+
+        splits = dict(zip(("train", "val", "test"), _table(self.length), strict=True))
+        if (n := self.held_out) is not None:
+            for name in ("val", "test"):
+                rows = splits[name].rows
+                splits[name] = splits[name]._replace(rows=rows[torch.arange(n) * len(rows) // n])
+        return splits
 
 
 def _windows(length: int) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ imported where something is drawn.
 
 from dlx.figures.budget import BestAgainstBudget
 from dlx.figures.curves import Curves, Points
+from dlx.figures.dots import Dots
 from dlx.figures.files import draw, name_of, save
 from dlx.figures.forest import Forest
 from dlx.figures.learning import LearningCurves
@@ -17,6 +18,6 @@ from dlx.figures.scatter import Scatter
 from dlx.figures.shares import Importance
 
 __all__ = [
-    "BestAgainstBudget", "Curves", "Forest", "Importance", "LearningCurves", "Parallel", "PhaseDiagram", "Points",
-    "Scaling", "Scatter", "draw", "name_of", "save",
+    "BestAgainstBudget", "Curves", "Dots", "Forest", "Importance", "LearningCurves", "Parallel", "PhaseDiagram",
+    "Points", "Scaling", "Scatter", "draw", "name_of", "save",
 ]

@@ -42,7 +42,8 @@ def draw(
     for function in functions:
         name = name_of(function)
         try:
-            figure = function(results)
+            with house_style():
+                figure = function(results)
             folder.mkdir(parents=True, exist_ok=True)
             files += save(figure, folder / name)
         except DlxError as e:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 MOST_LINES = 40  # a panel
 MOST_PANELS = 12
+X_LABELS = {"step": "training step", "seconds": "time in a pack (s)"}
 MOST_NAMED = 12  # colours that a legend names; numbers beyond have a colour bar
 
 
@@ -49,9 +50,9 @@ class Roles(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Mean and half-width (NaN below two units) by step, of so many trials."""
+    """Mean and half-width (NaN below two units) by step, or second, of so many trials."""
 
-    step: "Integers"
+    step: "Integers | Floats"
     mean: "Floats"
     half_width: "Floats"
     trials: int
@@ -61,9 +62,12 @@ class Line(NamedTuple):
 class LearningCurves:
     """Metrics over steps: means over the final trials of each cell as lines, their 95 % t intervals as bands.
 
+    x: ``step``, or the ``seconds`` that steps and measurements took: a trial's share of its pack's wall time, spread
+    evenly over its steps, in the fastest of the cell's packs, for others bear compilation and what else a machine does.
     metric: one or several by name, the first solid, the others dashed. colour, dash: the axes that lines differ by
-    (chosen where left out; dash: for a single metric); further axes have panels. title, x_label, y_label: with units;
-    scale: what y is multiplied by; log_x, log_y: log scales; where: cells, as in ``Results.where``; name: of the files.
+    (chosen where left out; dash: for a single metric); panel, and further axes, have panels. title, x_label, y_label:
+    with units; scale: what y is multiplied by; log_x, log_y: log scales; where: cells, as in ``Results.where``; level:
+    a value of y to compare with, dotted; name: of the files.
     """
 
     metric: str | Sequence[str]
@@ -71,20 +75,26 @@ class LearningCurves:
     dash: str | None = None
     name: str = "learning_curves"
     title: str = ""
-    x_label: str = "training step"
+    x_label: str = ""
     y_label: str = ""
     scale: float = 1.0
     log_x: bool = False
     log_y: bool = False
     where: Mapping[str, Any] | None = None
+    x: Literal["step", "seconds"] = "step"
+    panel: str | None = None
+    level: float | None = None
 
     def __call__(self, results: "Results") -> "Figure":
         """The figure; raises DlxError where there is nothing to show or too much, DeclarationError for names."""
         lookup.not_empty(self.name, results)
-        results = results.where(self.where or {}).where(phase=FINAL)
+        every = results.where(self.where or {})
+        results = every.where(phase=FINAL)
         metrics = [self.metric] if isinstance(self.metric, str) else list(self.metric)
         rows = results.cells().to_pylist()
         found = self._lines(results, metrics)
+        if self.x == "seconds":
+            found = _timed(found, every)
         roles = self._roles(results, rows, len(metrics))
         groups: dict[str, list[int]] = {}
         for i, row in enumerate(rows):
@@ -131,8 +141,9 @@ class LearningCurves:
 
     def _roles(self, results: "Results", rows: Sequence[Row], metrics: int) -> Roles:
         varying = lookup.varying(rows, results.axes)
-        given = [lookup.axis(self.name, results, name) if name else None for name in (self.colour, self.dash)]
-        colour, dash = given
+        asked = (self.colour, self.dash, self.panel)
+        given = [lookup.axis(self.name, results, name) if name else None for name in asked]
+        colour, dash, panel = given
         free = [name for name in varying if name not in given]
         if colour is None and free:
             colour = max(free, key=lambda name: len(lookup.values(rows, name)))
@@ -141,7 +152,7 @@ class LearningCurves:
         if dash is None and metrics == 1 and short:
             dash = min(short, key=lambda name: len(lookup.values(rows, name)))
             free.remove(dash)
-        return Roles(colour, dash if metrics == 1 else None, free)
+        return Roles(colour, dash if metrics == 1 else None, [*([panel] if panel else []), *free])
 
     def _check_size(self, groups: Mapping[str, Sequence[int]], metrics: int) -> None:
         lines = max(map(len, groups.values())) * metrics
@@ -164,6 +175,8 @@ class LearningCurves:
         steps = np.concatenate([line.step for line in found.values()])
         means = np.concatenate([line.mean for line in found.values()]) * self.scale
         for axes in grid.all:
+            if self.level is not None:
+                axes.axhline(self.level, color=GREY, linestyle=":", linewidth=1.4)
             if self.log_x:
                 log_scale(axes, "x", steps, 8 // len(grid.bottom) + 1)
             if self.log_y:
@@ -173,7 +186,7 @@ class LearningCurves:
                 axes.set_ylim(positive.min() / 1.5, positive.max() * 1.5)
                 log_scale(axes, "y", (positive.min() / 1.5, positive.max() * 1.5))
         for axes in grid.bottom:
-            axes.set_xlabel(self.x_label)
+            axes.set_xlabel(self.x_label or X_LABELS[self.x])
         for axes in grid.left:
             axes.set_ylabel(self.y_label or shown(", ".join(metrics)))
 
@@ -221,6 +234,18 @@ def mean_lines(
     mean, half = found.mean.reshape(cells, -1), found.half_width.reshape(cells, -1)
     return {i: Line(steps[whole[i]], mean[i, whole[i]], half[i, whole[i]], int(logging[i]))
             for i in np.flatnonzero(logging).tolist() if whole[i].any()}
+
+
+def _timed(lines: Mapping[tuple[int, str], Line], results: "Results") -> dict[tuple[int, str], Line]:
+    """Lines by row of the grid and metric, over seconds: steps times the fewest seconds that one of the cell took."""
+    table, history = results.table.combine_chunks(), results.history()
+    row = pc.index_in(history["key"], value_set=table["key"].combine_chunks()).to_numpy()
+    last = np.zeros(len(table))
+    np.maximum.at(last, row, history["step"].to_numpy())
+    cell = pc.index_in(table["cell"], value_set=results.grid["cell"].combine_chunks()).to_numpy()
+    pace = np.full(len(results.grid), np.inf)
+    np.minimum.at(pace, cell[last > 0], table["seconds"].to_numpy()[last > 0] / last[last > 0])
+    return {(i, metric): line._replace(step=line.step * pace[i]) for (i, metric), line in lines.items()}
 
 
 def _units(results: "Results", trials: pa.Table) -> "Integers":

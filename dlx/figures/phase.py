@@ -173,7 +173,7 @@ def _write(axes: "Axes", means: Array, norm: "Normalize", log: bool, turned: int
     for (row, column), mean in np.ndenumerate(means):
         if np.isfinite(mean):
             said = number(float(f"{mean:.2g}")) if log else f"{mean:.{decimals}f}".replace("-", "−")
-            ground = colour_map()(norm(mean))
+            ground = colour_map()(np.ravel(norm(mean))[0])  # between equal bounds LogNorm makes an array of a number
             dark = np.dot(ground[:3], LUMINANCE) < 0.5
             axes.text(column, row, said, ha="center", va="center", fontsize=SMALL, color="white" if dark else "black",
                       rotation=turned, bbox={"facecolor": ground, "linewidth": 0, "pad": 1.0})

@@ -1,6 +1,6 @@
 """Importance: bars of what share of a metric's variance each axis accounts for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,17 +23,20 @@ BAR, PANEL = 0.27, 0.75  # inches of a bar, and of a panel beside its bars
 class Importance:
     """Shares of a metric's variance by scientific axis and pair of axes, and of the search's outcome by nuisance axis.
 
-    metric: by name, the first of the results where left out; see ``dlx.analysis.importance``. title; name: of files.
+    metric: by name, the first of the results where left out; see ``dlx.analysis.importance``. title; name: of files;
+    where: cells, as in ``Results.where``.
     """
 
     metric: str | None = None
     name: str = "importance"
     title: str = ""
+    where: Mapping[str, Any] | None = None
 
     def __call__(self, results: "Results") -> "Figure":
         """The figure; raises DlxError where there is nothing to share out, DeclarationError for a metric."""
         from dlx.analysis.importance import axes_importance, nuisance_importance
 
+        results = results.where(self.where or {})
         metric = lookup.metric(self.name, results, self.metric)
         shares = axes_importance(results, metric)
         arms = nuisance_importance(results)

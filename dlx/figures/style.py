@@ -144,7 +144,7 @@ def legend_above(axes: "Axes", handles: Sequence["Artist"], names: Sequence[str]
 def legend_over(figure: "Figure", handles: Sequence["Artist"], names: Sequence[str], length: float = 3) -> None:
     """A legend over all axes of a figure, which grows by it; length: of handles, in units of the font size."""
     longest = max(len(line) for name in names for line in name.split("\n"))
-    columns = 4 if longest <= 14 else 3 if longest <= 23 else 2 if longest <= 38 else 1
+    columns = 4 if longest <= 12 else 3 if longest <= 23 else 2 if longest <= 38 else 1
     _legend(figure, handles, names, columns, loc="outside upper left", handlelength=length, alignment="left",
             borderpad=0)
     lines = sum(name.count("\n") + 1 for name in names)

@@ -4,6 +4,7 @@ from dlx.metrics.base import (
     ItemMetric,
     LossMetric,
     Metric,
+    NetworkMetric,
     Only,
     OutputMetric,
     WeightMetric,
@@ -19,6 +20,14 @@ from dlx.metrics.calibration import Perplexity as perplexity
 from dlx.metrics.classification import Accuracy as accuracy
 from dlx.metrics.classification import Error as error
 from dlx.metrics.classification import Margin as margin
+from dlx.metrics.conformal import (
+    adaptive_scores,
+    calibration_draws,
+    conformal_threshold,
+    covered_within,
+    raps_constants,
+    temperature,
+)
 from dlx.metrics.connectivity import barrier, line
 from dlx.metrics.crossing import Crossing as crossing
 from dlx.metrics.crossing import crossings
@@ -27,6 +36,7 @@ from dlx.metrics.curvature import SAMSharpness as sam_sharpness
 from dlx.metrics.curvature import Sharpness as sharpness
 from dlx.metrics.fourier import FourierSparsity as fourier_sparsity
 from dlx.metrics.gradient_noise import GradientNoise as gradient_noise
+from dlx.metrics.jacobian import JacobianNorm as jacobian_norm
 from dlx.metrics.matching import match
 from dlx.metrics.mean_loss import MeanLoss as loss
 from dlx.metrics.psnr import PSNR as psnr
@@ -41,9 +51,10 @@ from dlx.metrics.when import At, Every, LogSpaced
 only = Only
 
 __all__ = [
-    "At", "Every", "ItemMetric", "LogSpaced", "LossMetric", "Metric", "OutputMetric", "WeightMetric", "When",
-    "accuracy", "bare", "barrier", "brier", "cka", "crossing", "crossings", "ece", "effective_rank", "error",
-    "fourier_sparsity", "full_names", "gradient_noise", "hessian_trace", "item_names", "line", "loss", "margin",
-    "match", "nll", "only", "perplexity", "procrustes", "psnr", "sam_sharpness", "sharpness", "singular_value",
-    "spectral_norm", "stable_rank", "weight_norm",
+    "At", "Every", "ItemMetric", "LogSpaced", "LossMetric", "Metric", "NetworkMetric", "OutputMetric",
+    "WeightMetric", "When", "accuracy", "adaptive_scores", "bare", "barrier", "brier", "calibration_draws", "cka",
+    "conformal_threshold", "covered_within", "crossing", "crossings", "ece", "effective_rank", "error",
+    "fourier_sparsity", "full_names", "gradient_noise", "hessian_trace", "item_names", "jacobian_norm", "line",
+    "loss", "margin", "match", "nll", "only", "perplexity", "procrustes", "psnr", "raps_constants", "sam_sharpness",
+    "sharpness", "singular_value", "spectral_norm", "stable_rank", "temperature", "weight_norm",
 ]

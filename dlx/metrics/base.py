@@ -15,6 +15,7 @@ if typing.TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")
 Tensors: TypeAlias = "dict[str, torch.Tensor]"  # name of a parameter → tensor of its shape
+Network: TypeAlias = "Callable[[Tensors, torch.Tensor], torch.Tensor]"  # parameters, inputs → outputs
 Objective: TypeAlias = "Callable[[Tensors], torch.Tensor]"  # parameters → mean loss over samples of the train split
 
 
@@ -80,6 +81,25 @@ class LossMetric(Protocol, metaclass=Shelf):
 
 
 @runtime_checkable
+class NetworkMetric(Protocol, metaclass=Shelf):
+    """A number of the network as a function of its inputs, on the train split; in results ``train/<name>``.
+
+    samples: how many training samples it is given, None: all.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in results."""
+
+    @property
+    def samples(self) -> int | None:
+        """How many training samples it is given."""
+
+    def measure_network(self, network: Network, params: Tensors, inputs: "torch.Tensor") -> "torch.Tensor":
+        """A 0-d tensor from the network, its parameters and inputs (samples, ...); not finite where outputs are not."""
+
+
+@runtime_checkable
 class When(Protocol, metaclass=Shelf):
     """After which updates something is measured."""
 
@@ -91,7 +111,7 @@ class When(Protocol, metaclass=Shelf):
 class Only:
     """A metric that is measured after these updates alone, ``when``, and not wherever the others are."""
 
-    metric: OutputMetric | WeightMetric | LossMetric
+    metric: OutputMetric | WeightMetric | LossMetric | NetworkMetric
     when: When
 
     @property
@@ -100,10 +120,10 @@ class Only:
         return self.metric.name
 
 
-Metric: TypeAlias = OutputMetric | WeightMetric | LossMetric | Only | Crossing
+Metric: TypeAlias = OutputMetric | WeightMetric | LossMetric | NetworkMetric | Only | Crossing
 
 
-def bare(metric: Metric) -> OutputMetric | WeightMetric | LossMetric | Crossing:
+def bare(metric: Metric) -> OutputMetric | WeightMetric | LossMetric | NetworkMetric | Crossing:
     """The metric itself, whenever it is measured."""
     return metric.metric if isinstance(metric, Only) else metric
 
@@ -115,7 +135,7 @@ def full_names(metric: Metric) -> tuple[str, ...]:
         return (f"weights/{one.name}",)
     if isinstance(one, Crossing):
         return (f"crossing/{one.name}",)
-    if isinstance(one, LossMetric):
+    if isinstance(one, LossMetric | NetworkMetric):
         return (f"train/{one.name}",)
     return tuple(f"{split}/{one.name}" for split in SPLITS) if isinstance(one, OutputMetric) else ()
 
@@ -135,4 +155,5 @@ OutputMetric.exemplify("metrics.error()")
 ItemMetric.exemplify("metrics.error()")
 WeightMetric.exemplify("metrics.weight_norm()")
 LossMetric.exemplify("metrics.sharpness()")
+NetworkMetric.exemplify("metrics.jacobian_norm()")
 When.exemplify("metrics.LogSpaced()")

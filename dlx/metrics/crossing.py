@@ -16,7 +16,9 @@ class Crossing:
 
     called: in results ``crossing/<called>``; of: the metric in full, such as ``train/loss``; below, above: the
     threshold, one of them, in units of ``of``; value: a metric in full, of which the first value measured at that step
-    or later is taken; None: the step itself. A trial that does not get there has no such number.
+    or later is taken; None: the step itself, or how many times the step of another crossing, ``since``, it is. A trial
+    that does not get there has no such number; where ``restricted`` its last step counts: means are restricted mean
+    times (Royston and Parmar 2013).
     """
 
     called: str
@@ -24,6 +26,8 @@ class Crossing:
     below: float | None = None
     above: float | None = None
     value: str | None = None
+    restricted: bool = False
+    since: "Crossing | None" = None
 
     @property
     def name(self) -> str:
@@ -33,7 +37,8 @@ class Crossing:
     @property
     def reads(self) -> tuple[str, ...]:
         """The metrics, in full, whose curves it needs."""
-        return (self.of,) if self.value is None else (self.of, self.value)
+        before = () if self.since is None else self.since.reads
+        return (self.of, *(() if self.value is None else (self.value,)), *before)
 
     def check(self) -> None:
         """Raise DeclarationError where a value is out of its range."""
@@ -43,6 +48,10 @@ class Crossing:
             raise DeclarationError(f"The crossing {self.called!r} needs one of below= and above=.")
         if not math.isfinite(self.below if self.below is not None else self.above or 0.0):
             raise DeclarationError(f"The threshold of the crossing {self.called!r} must be a finite number.")
+        if self.value is not None and (self.restricted or self.since is not None):
+            raise DeclarationError(f"The crossing {self.called!r} takes restricted= and since= without value= only.")
+        if self.since is not None and self.since.value is not None:
+            raise DeclarationError(f"The crossing {self.called!r} counts since a step; leave value= of since= out.")
 
     def measure_curves(self, curves: Curves) -> float | None:
         """The number, from the logged curves by full name; None where the threshold, or the value, is not reached.
@@ -50,8 +59,14 @@ class Crossing:
         Raises KeyError, with its name, for a metric that has no curve, say of a split that is not watched.
         """
         crossed = next((step for step, x in zip(*curves[self.of], strict=True) if self._beyond(x)), None)
-        if crossed is None or self.value is None:
+        if crossed is None and self.restricted:
+            crossed = curves[self.of][0][-1]
+        if crossed is None or (self.value is None and self.since is None):
             return crossed
+        if self.since is not None:
+            before = self.since.measure_curves(curves)
+            return crossed / before if before else None
+        assert self.value is not None
         return next((x for step, x in zip(*curves[self.value], strict=True) if step >= crossed), None)
 
     def _beyond(self, x: float) -> bool:

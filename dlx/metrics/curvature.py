@@ -63,7 +63,7 @@ class HessianTrace:
         product, (shape, dtype), found = hessian_product(objective, params), _vector(params), []
         for probe in range(self.probes):
             signs = torch.where(noise.bits(noise.fold(key, probe), shape) < 0, -1.0, 1.0).to(dtype)
-            found.append(signs @ product(signs))
+            found.append((signs * product(signs)).sum())
         return torch.stack(found).mean()
 
 
@@ -144,12 +144,12 @@ def _largest(product: "Product", start: "torch.Tensor", iterations: int) -> "tor
     q, rounding = start / start.norm(), 10 * len(start) ** 0.5 * torch.finfo(start.dtype).eps
     for _ in range(min(iterations, len(start))):
         w = product(q)
-        alpha, least = q @ w, rounding * w.norm()
+        alpha, least = (q * w).sum(), rounding * w.norm()
         diagonal.append(torch.where(beside[-1] == 0, diagonal[0], alpha) if beside else alpha)
         basis.append(q)
         known = torch.stack(basis)
         for _ in range(2):
-            w = w - (known @ w) @ known
+            w = w - ((known @ w.unsqueeze(1)).T @ known)[0]  # known @ w has no pure recording: vmap squeezes in place
         length = w.norm()
         beside.append(torch.where(length <= least, 0.0, length))
         q = torch.where(length <= least, 0.0, w / length)

@@ -1,4 +1,4 @@
-"""Weight matching: the order of hidden units in which two multilayer perceptrons are closest."""
+"""Weight matching: the order of hidden units, or channels, in which two networks are closest."""
 
 import typing
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ RESOLVED = 1e-12  # relative gain below which an assignment counts as no better,
 
 
 class Layer(NamedTuple):
-    """Names of the parameters of a linear layer; ``bias`` is None where there is none."""
+    """Names of the parameters of a linear layer or a convolution; ``bias`` is None where there is none."""
 
     weight: str
     bias: str | None
@@ -26,7 +26,8 @@ def match(a: "Mapping[str, torch.Tensor]", b: "Mapping[str, torch.Tensor]") -> "
     Coordinate descent over the hidden layers, first to last, each solved exactly as a linear assignment, until none
     gains (Ainsworth et al. 2023, arXiv:2209.04836, algorithm 1, which takes the layers in random order). The function
     that b computes stays the same, the activation being applied to each unit alone.
-    a, b: parameters of ``nn.Sequential`` of ``Linear`` layers, weights (outputs, inputs) and biases (outputs,).
+    a, b: parameters of ``nn.Sequential`` of ``Linear`` layers and convolutions, weights (outputs, inputs, ...) and
+    biases (outputs,); what lies between them treats units, or channels, alike.
     Raises DeclarationError where they are of something else, or of different shapes.
     """
     if {k: p.shape for k, p in a.items()} != {k: p.shape for k, p in b.items()}:
@@ -44,20 +45,20 @@ def match(a: "Mapping[str, torch.Tensor]", b: "Mapping[str, torch.Tensor]") -> "
 
 
 def _layers(params: "Mapping[str, torch.Tensor]") -> list[Layer]:
-    """The linear layers in their order."""
+    """The layers in their order."""
     weights = [name for name in params if name.endswith("weight")]
     layers = []
     for weight in weights:
         bias = weight.removesuffix("weight") + "bias"
         layers.append(Layer(weight, bias if bias in params else None))
     known = {name for layer in layers for name in layer}
-    linear = all(params[name].ndim == 2 for name in weights)
+    linear = all(params[name].ndim >= 2 for name in weights)
     if not (known.issuperset(params) and linear and all(
         params[one].shape[0] == params[other].shape[1] for one, other in pairwise(weights)
     )):
         raise DeclarationError(
-            f"match needs linear layers, one behind the other, and the model has {', '.join(params)}; "
-            f"give parameters of an MLP without normalisation or residuals."
+            f"match needs linear layers and convolutions, one behind the other, and the model has {', '.join(params)}; "
+            f"give parameters of an MLP, or of a CNN that reads out a mean, without normalisation or residuals."
         )
     return layers
 

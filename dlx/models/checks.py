@@ -9,7 +9,9 @@ from dlx.errors import DeclarationError
 if typing.TYPE_CHECKING:
     from dlx.data import Dimensions
 
-ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "tanh": "Tanh", "sigmoid": "Sigmoid"}  # name → class in torch.nn
+ACTIVATIONS = {  # name → class in torch.nn, or the one of ``layers``
+    "relu": "ReLU", "gelu": "GELU", "tanh": "Tanh", "sigmoid": "Sigmoid", "quadratic": "Quadratic",
+}
 
 
 def check_counts(**fields: int) -> None:
@@ -51,6 +53,17 @@ def series(of: "Dimensions", model: str) -> tuple[int, int]:
     if of.tokens or len(of.shape) not in (1, 2):
         raise DeclarationError(f"model is {model}, which reads (length,) or (length, channels); {_given(of)}.")
     return of.shape[0], (*of.shape, 1)[1]
+
+
+def continuation(of: "Dimensions", model: str) -> tuple[int, int, int]:
+    """Length and channels of a sample, and how many positions of all channels follow; DeclarationError for others."""
+    length, channels = series(of, model)
+    if of.outputs % channels:
+        raise DeclarationError(
+            f"model is {model}, which reads series and continues all their channels; these have {channels} channels, "
+            f"but {of.outputs} outputs, so choose another model."
+        )
+    return length, channels, of.outputs // channels
 
 
 def sequence(of: "Dimensions", model: str) -> tuple[int, int]:

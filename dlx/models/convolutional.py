@@ -55,7 +55,7 @@ class CNN1d(_Convolutions):
 class CNN2d(_Convolutions):
     """Convolutions over a picture (batch, channels, height, width), then a linear read-out.
 
-    channels: of each convolution; kernel: its length along each side, odd; activation: relu, gelu, tanh or sigmoid;
+    channels: of each convolution; kernel: its length along each side, odd; activation: as of ``MLP``;
     norm: none or batch (arXiv:1502.03167); pool: whether a maximum over 2 × 2 (2 in a series) follows each; readout:
     of the last one, its ``mean`` over all places or all of it (``flat``); dropout: rate before the read-out.
     Initialisation is PyTorch's default.

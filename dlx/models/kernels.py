@@ -61,6 +61,47 @@ class Frequencies(nn.Module):
         return torch.cat([angles.cos(), angles.sin()], -1)
 
 
+class Bumps(nn.Module):
+    """exp(−(scale · (x − c))²/2) for each coordinate x and each of equally spaced c (Zheng et al. 2021).
+
+    scale: 1/σ per unit of x, 0-d; centres: c, (codes,).
+    """
+
+    scale: Tensor
+    centres: Tensor
+
+    def __init__(self, codes: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+        self.register_buffer("centres", torch.linspace(-1, 1, codes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, inputs · codes) from (batch, inputs)."""
+        distances = self.scale.to(x.dtype) * (x.unsqueeze(-1) - self.centres)
+        return (-0.5 * distances.square()).exp().flatten(1)
+
+
+class OneHot(nn.Module):
+    """Which of equal intervals around 0 holds a coordinate, the outermost ones open; one-hot for each coordinate.
+
+    scale: intervals in a unit of x, 0-d; slots: their numbers, (codes,).
+    """
+
+    scale: Tensor
+    slots: Tensor
+
+    def __init__(self, codes: int, scale: float) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+        self.register_buffer("slots", torch.arange(codes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, inputs · codes) from (batch, inputs)."""
+        codes = len(self.slots)
+        slot = (self.scale * x + codes / 2).floor().clamp(0, codes - 1)
+        return (slot.unsqueeze(-1) == self.slots).to(x.dtype).flatten(1)
+
+
 class Sine(nn.Module):
     """sin(ω(Wx + b)) (Sitzmann et al. 2020, arXiv:2006.09661).
 

@@ -16,7 +16,15 @@ if typing.TYPE_CHECKING:
 
 def activation(name: str) -> nn.Module:
     """The activation of a name in ``ACTIVATIONS``."""
-    return getattr(nn, ACTIVATIONS[name])()
+    return Quadratic() if name == "quadratic" else getattr(nn, ACTIVATIONS[name])()
+
+
+class Quadratic(nn.Module):
+    """x² (Gromov 2023, arXiv:2301.02679)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The squares."""
+        return x * x
 
 
 def flat(of: "Dimensions") -> tuple[list[nn.Module], int]:

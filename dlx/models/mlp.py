@@ -20,7 +20,7 @@ PARAMETERISATIONS = ("standard", "mup-sgd", "mup-adam")
 class MLP:
     """Affine maps with an activation between them, inputs-width-…-width-outputs, with PyTorch's default initialisation.
 
-    width: units in each hidden layer; depth: number of hidden layers; activation: relu, gelu, tanh or sigmoid;
+    width: units in each hidden layer; depth: hidden layers; activation: relu, gelu, tanh, sigmoid or quadratic (x²);
     norm: of each hidden layer before its activation, none, layer (arXiv:1607.06450) or batch (arXiv:1502.03167);
     init: of the weights, default, kaiming, xavier or orthogonal (see ``layers.initialise``); init_scale: factor on
     them; residual: hidden layers after the first add to what they read; dropout: rate after each activation.

@@ -66,7 +66,8 @@ def _largest(contrasts: Floats, null: float, level: float, draws: int) -> tuple[
         low = float((means - critical * errors).min(axis=1).max())
     p, smallest = min(1.0, 2 * min(greater, less)), least[best].smallest_p
     smallest = smallest and min(1.0, places * smallest)
-    return best, Estimate(least[best].value, low, high, p, null, level, least[best].df, test, units, smallest)
+    value = max(min(one.value for one in row) for row in strict)
+    return best, Estimate(value, low, high, p, null, level, least[best].df, test, units, smallest)
 
 
 def _singles(contrasts: Floats, null: float, level: float) -> list[list[Estimate]]:

@@ -21,13 +21,22 @@ CASES = {
     "CIFAR10": data.CIFAR10(recompressed=True),
     "TinyShakespeare": data.TinyShakespeare(length=48),
     "ETTh1": data.ETTh1(look_back=48, horizon=24),
+    "ETTh1 stride": data.ETTh1(look_back=24, horizon=12, stride=7),
+    "Series seasonal": data.Series("seasonal", look_back=36, horizon=12, noise=0.0),
+    "Series chaotic": data.Series("chaotic", look_back=24, horizon=12, stride=5),
+    "Series switching": data.Series("switching", look_back=24, horizon=12, draw=1),
     "ModularArithmetic": data.ModularArithmetic(p=31, share=0.4),
     "ModularArithmetic one-hot": data.ModularArithmetic(p=17, operation="divide", one_hot=True),
     "Parity": data.Parity(n=300, bits=12),
     "GroupWords": data.GroupWords("A4", length=9, n=300),
     "TeacherStudent": data.TeacherStudent(n=300, outputs=2, noise=0.1),
+    "QuadraticSigns": data.QuadraticSigns(n=300, inputs=8),
+    "NoisyCurve": data.NoisyCurve(n=300, outputs=2),
+    "SparseLinear": data.SparseLinear(n=300, inputs=20, noise=0.1),
     "GaussianMixture": data.GaussianMixture(n=300, classes=5),
     "Picture": data.Picture("coffee", size=21),
+    "Picture in grey": data.Picture("coffee", size=21, grey=True),
+    "Volume": data.Volume(n=300, frequency=2.0),
     "LabelNoise": data.LabelNoise(data.Digits(), 0.2),
     "LabelNoise of words": data.LabelNoise(data.GroupWords("Z3", n=100), 0.2),
     "Subset": data.Subset(data.Digits(), 200),
@@ -37,8 +46,9 @@ CASES = {
     "Subset of noise of a permutation": data.Subset(data.LabelNoise(data.Permuted(data.Digits()), 0.1), 50),
 }
 FROM_FILES = (data.FashionMNIST, data.CIFAR10, data.TinyShakespeare, data.ETTh1)
-WITHOUT_SEED = (data.TinyShakespeare, data.ETTh1)
-DRAWN = (data.Parity, data.GroupWords, data.TeacherStudent, data.GaussianMixture)  # each seed has samples of its own
+WITHOUT_SEED = (data.TinyShakespeare, data.ETTh1, data.Series)
+DRAWN = (data.NoisyCurve, data.Parity, data.GroupWords, data.TeacherStudent, data.QuadraticSigns, data.SparseLinear,
+         data.GaussianMixture, data.Volume)  # each seed has samples of its own
 
 
 def source(made):
@@ -89,7 +99,8 @@ def test_nothing_is_loaded_to_know_dimensions_and_samples():
         "from dlx import data\n"
         "for made in [data.MNIST1D(), data.Digits(), data.FashionMNIST(), data.CIFAR10(), data.TinyShakespeare(),\n"
         "             data.ETTh1(), data.ModularArithmetic(), data.Parity(), data.GroupWords(),\n"
-        "             data.TeacherStudent(), data.GaussianMixture(), data.Picture(), data.Subset(data.Digits(), 3)]:\n"
+        "             data.TeacherStudent(), data.SparseLinear(), data.GaussianMixture(), data.Picture(),\n"
+        "             data.Volume(), data.Subset(data.Digits(), 3)]:\n"
         "    made.check(), made.dimensions(), made.samples()\n"
         "print([m for m in ('torch', 'numpy', 'sklearn', 'pyarrow', 'PIL', 'skimage') if m in sys.modules])"
     )
@@ -154,12 +165,15 @@ def test_a_pack_takes_what_each_member_takes_alone(made):
 def test_what_varies_changes_no_shape(name):
     case = CASES[name]
     (field, *_) = shelf.varies(case)
-    other = dataclasses.replace(case, **{field: getattr(case, field) + 0.05})
+    value = getattr(case, field)
+    others = {"name": "astronaut", "target": "axis", "n": value // 2 if isinstance(value, int) else None}
+    other = dataclasses.replace(case, **{field: others[field] if field in others else value + 0.05})
     assert shelf.shape(case) == shelf.shape(other)
     one, two = case.load(Context(0)), other.load(Context(0))
     assert not equal(values(one), values(two))
     for split in one:
-        assert [t.shape for t in one[split]] == [t.shape for t in two[split]]
+        assert [t.shape for t in one[split][:2]] == [t.shape for t in two[split][:2]]
+        assert one[split].rows.shape == two[split].rows.shape or (field, split) == ("n", "train")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +182,12 @@ def test_what_varies_changes_no_shape(name):
         (data.Digits(validation=1.0), "validation"), (data.FashionMNIST(validation=-0.1), "validation"),
         (data.CIFAR10(validation=float("nan")), "validation"), (data.TinyShakespeare(length=0), "length"),
         (data.TinyShakespeare(length=60_000), "length"), (data.ETTh1(look_back=0), "look_back"),
+        (data.TinyShakespeare(held_out=0), "held_out"), (data.TinyShakespeare(held_out=900), "held_out"),
         (data.ETTh1(look_back=8_000, horizon=700), "look_back"), (data.ETTh1(horizon=2_881), "horizon"),
+        (data.ETTh1(stride=0), "stride"), (data.Series("random"), "kind"),
+        (data.Series("chaotic", noise=-0.1), "noise"),
+        (data.QuadraticSigns(inputs=7), "inputs"), (data.QuadraticSigns(target="circle"), "target"),
+        (data.QuadraticSigns(basis="other"), "basis"), (data.QuadraticSigns(n=0), "n "),
         (data.ModularArithmetic(p=1), "p "), (data.ModularArithmetic(p=9, operation="divide"), "p "),
         (data.ModularArithmetic(share=1.0), "share"), (data.ModularArithmetic(share=0.0), "share"),
         (data.ModularArithmetic(validation=1.0), "validation"),
@@ -177,9 +196,11 @@ def test_what_varies_changes_no_shape(name):
         (data.Parity(n=1, validation=0.9), "validation"), (data.GroupWords("S8"), "group"),
         (data.GroupWords("A2"), "group"), (data.GroupWords("Q8"), "group"), (data.GroupWords("Z1001"), "group"),
         (data.GroupWords(length=0), "length"), (data.TeacherStudent(width=0), "width"),
+        (data.SparseLinear(inputs=4, nonzero=5), "nonzero"),
         (data.TeacherStudent(noise=float("inf")), "noise"), (data.GaussianMixture(classes=21), "classes"),
         (data.GaussianMixture(separation=-1.0), "separation"), (data.Picture(size=1), "size"),
-        (data.Picture(size=401), "size"), (data.LabelNoise(data.Digits(), 1.5), "share"),
+        (data.Picture(size=401), "size"), (data.Volume(ripple=-0.1), "ripple"),
+        (data.LabelNoise(data.Digits(), 1.5), "share"),
         (data.Subset(data.Digits(), 1_151), "n "), (data.Subset(data.Digits(), 0), "n "),
         (data.Shift(data.Digits(), noise=-1.0), "noise"), (data.Shift(data.Digits(), offset=float("inf")), "offset"),
         (data.Shift(data.GroupWords()), "data"), (data.Flip(1.5), "probability"), (data.Crop(-1), "padding"),

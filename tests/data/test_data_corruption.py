@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlx import data, shelf
+import dlx
+from dlx import data, metrics, models, optim, shelf
 from dlx.context import Context
 from dlx.data import corruption
 from dlx.errors import DeclarationError
@@ -112,7 +113,25 @@ def test_permuted_positions_are_the_same_in_all_splits_and_seeds(made):
 def test_parts_of_wrapped_data_may_vary_in_a_pack():
     made = [data.Subset(data.LabelNoise(data.MNIST1D(label_noise=p), p / 2), 20) for p in (0.1, 0.2)]
     assert shelf.shape(made[0]) == shelf.shape(made[1])
-    assert shelf.shape(data.Subset(DIGITS, 20)) != shelf.shape(data.Subset(DIGITS, 21))
+    assert shelf.shape(data.Subset(DIGITS, 20)) == shelf.shape(data.Subset(DIGITS, 21))
+
+
+@pytest.mark.parametrize("measured", [metrics.error(), metrics.hessian_trace()])
+def test_subsets_of_different_size_train_as_one_pack_as_alone(measured):
+    trials = [
+        dlx.Training(data.Subset(data.GaussianMixture(n=60), n), models.MLP(4, 1), optim.SGD(0.1), steps=9,
+                     batch_size=8, dtype="float64", measure=2, metrics=(metrics.loss(), measured))
+        for n in (8, 13, 48)
+    ]
+    assert len({trial.shape() for trial in trials}) == 1
+    packed = dlx.Training.run_pack(trials, [Context(5) for _ in trials])
+    for trial, together in zip(trials, packed, strict=True):
+        assert together == pytest.approx(trial.run(Context(5)), rel=1e-12, abs=1e-12)
+
+
+def test_subsets_of_which_all_is_one_batch_do_not_pack():
+    whole = [dlx.Training(data.Subset(DIGITS, n), models.Linear(), optim.SGD(0.1), steps=1) for n in (20, 21)]
+    assert whole[0].shape() != whole[1].shape()
 
 
 def test_what_is_made_of_a_table_goes_with_it():

@@ -11,14 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.stats import norm
 from sklearn.datasets import load_digits
 from sklearn.preprocessing import StandardScaler
 from sympy.combinatorics.named_groups import AlternatingGroup, SymmetricGroup
 
-from dlx import data
+from dlx import data, shelf
 from dlx.context import Context
 from dlx.data import cifar10, fashion_mnist
 from dlx.data.group_words import products
+from dlx.data.quadratic_signs import rotation
 from dlx.errors import DeclarationError, DlxError
 
 
@@ -81,6 +83,15 @@ def test_tiny_shakespeare_is_the_text_cut_into_windows(public_files):
         assert read == text[start:end][: len(read)] and due == text[start + 1 : end][: len(due)]
         assert 0 <= end - start - 1 - len(read) < 100
         start = end
+
+
+def test_held_out_windows_of_tiny_shakespeare_are_some_of_all(public_files):
+    few, every = (data.TinyShakespeare(length=100, held_out=n).load(Context(0)) for n in (50, None))
+    assert few["train"].rows is every["train"].rows
+    for name in ("val", "test"):
+        gaps = few[name].rows.diff()
+        assert len(few[name].rows) == 50 and set(few[name].rows.tolist()) <= set(every[name].rows.tolist())
+        assert few[name].rows[0] == every[name].rows[0] and gaps.max() - gaps.min() <= 1
 
 
 def test_etth1_follows_the_published_protocol(public_files):
@@ -191,6 +202,22 @@ def test_teacher_has_unit_outputs_and_noise_as_said():
     assert torch.equal(noisy["test"].targets, clean[0]["test"].targets)
 
 
+def test_sparse_targets_are_a_line_of_unit_norm():
+    few, all_, noisy = (data.SparseLinear(n=200, nonzero=k, validation=0.0, noise=s).load(Context(3))
+                        for k, s in ((5, 0.0), (100, 0.0), (5, 0.5)))
+    for splits, nonzero in ((few, 5), (all_, 100)):
+        inputs, targets = splits["train"].take(splits["train"].rows)
+        beta = torch.linalg.lstsq(inputs, targets).solution.squeeze(1)
+        sizes = beta[beta.abs() > 1e-9].abs()
+        torch.testing.assert_close(sizes, torch.full_like(beta[:nonzero], nonzero**-0.5))
+        inputs, targets = splits["test"].take(splits["test"].rows)
+        torch.testing.assert_close(inputs @ beta, targets.squeeze(1))
+    added = noisy["train"].targets - few["train"].targets
+    assert abs(added.std() - 0.5) < 4 * 0.5 / (2 * 200) ** 0.5
+    assert torch.equal(noisy["test"].targets, few["test"].targets)
+    assert shelf.shape(data.SparseLinear(nonzero=5)) == shelf.shape(data.SparseLinear(nonzero=100))
+
+
 def test_teacher_is_a_relu_network():
     """On a ray from the origin a network without biases is linear, and between many points it is not."""
     inputs, targets = taken(data.TeacherStudent(n=3_000, inputs=2, width=1, validation=0.0), "train")
@@ -198,6 +225,26 @@ def test_teacher_is_a_relu_network():
     slope = torch.linalg.lstsq(inputs[active], targets[active]).solution
     torch.testing.assert_close(inputs[active] @ slope, targets[active])
     assert 0.4 < active.double().mean() < 0.6
+
+
+@pytest.mark.parametrize("target", ["halves", "axis"])
+def test_rotated_inputs_are_one_rotation_of_the_standard_ones(target):
+    plain, turned = (data.QuadraticSigns(n=400, inputs=6, target=target, basis=b).load(Context(2))["train"]
+                     for b in ("standard", "rotated"))
+    by = torch.linalg.lstsq(plain.inputs, turned.inputs).solution
+    torch.testing.assert_close(plain.inputs @ by, turned.inputs)
+    torch.testing.assert_close(by @ by.T, torch.eye(6, dtype=by.dtype))
+    assert (by - torch.eye(6)).abs().max() > 0.1 and torch.equal(plain.targets, turned.targets)
+    z = plain.inputs
+    form = z[:, 0] if target == "axis" else (z[:, :3] ** 2).sum(1) - (z[:, 3:] ** 2).sum(1)
+    assert torch.equal(plain.targets == 1, form > 0)
+
+
+def test_rotations_are_uniform():
+    """Over seeds the mean of Q is 0 and that of its entries' squares 1/d, also of the diagonal."""
+    drawn = np.stack([rotation(3, np.random.default_rng(seed)) for seed in range(4_000)])
+    assert np.abs(drawn.mean(0)).max() < 4 / np.sqrt(3 * 4_000)
+    assert np.abs((drawn**2).mean(0) - 1 / 3).max() < 4 * 0.3 / np.sqrt(4_000)
 
 
 @pytest.mark.parametrize("separation", [0.0, 1.0, 3.0])
@@ -233,7 +280,39 @@ def test_picture_is_the_one_of_scikit_image(name):
     assert torch.cat([s.rows for s in splits.values()]).sort().values.tolist() == list(range(256))
 
 
+def test_picture_in_grey():
+    color = pytest.importorskip("skimage.color")
+    made, coloured = data.Picture("coffee", size=16, grey=True), data.Picture("coffee", size=16)
+    expected = color.rgb2gray(coloured.load(Context(0))["train"].targets.numpy())
+    grey = made.load(Context(0))["train"].targets
+    assert np.abs(grey[:, 0].numpy() - expected).max() < 1e-12
+    assert made.dimensions().outputs == grey.shape[1] == 1
+    assert shelf.shape(made) == shelf.shape(data.Picture("camera", size=16, grey=True))
+    assert shelf.shape(coloured) != shelf.shape(data.Picture("astronaut", size=16))
+
+
+def test_volume_is_that_of_marschner_and_lobb():
+    (x, y), (_, still) = (taken(data.Volume(n=5_000, ripple=r), "train") for r in (0.25, 0.0))
+    assert x.abs().max() <= 1 and x.std() == pytest.approx(3**-0.5, abs=0.01)
+    assert y.min() >= 0 and y.max() <= 1
+    slope = (1 - (x[:, 2:] * math.pi / 2).sin()) / 2
+    torch.testing.assert_close(still, slope)
+    rings = (y * 2.5 - 2 * slope) / 0.25 - 1  # cos(2π · 6 cos(πr/2))
+    phase = 12 * math.pi * (math.pi / 2 * x[:, :2].norm(dim=1, keepdim=True)).cos()
+    torch.testing.assert_close(rings, phase.cos(), rtol=0, atol=1e-9)
+
+
 def test_picture_without_scikit_image(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "skimage", None)
     with pytest.raises(DlxError, match="needs the package scikit-image; run: pip install scikit-image"):
         data.Picture("camera", size=7).load(Context(0))
+
+
+def test_a_noisy_curve_has_the_quantiles_that_it_says():
+    made = data.NoisyCurve(n=20_000, low=0.2, high=0.7, outputs=2, validation=0.0)
+    x, y = (part.numpy() for part in taken(made, "train"))
+    assert np.array_equal(y[:, 0], y[:, 1])
+    for q in (0.05, 0.5, 0.95):
+        quantile = np.sin(np.pi * x) + made.noise(x) * norm.ppf(q)
+        for part in (np.abs(x) < 0.3, np.abs(x) > 0.7):
+            assert np.mean(y[:, :1][part] <= quantile[part]) == pytest.approx(q, abs=0.01)

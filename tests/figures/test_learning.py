@@ -22,6 +22,16 @@ def test_lines_are_means_of_the_logged_curves_and_bands_their_intervals(results,
             assert ends(band, step) == pytest.approx((found.low, found.high))
 
 
+def test_seconds_are_steps_times_the_least_time_of_a_step(results):
+    where = {"width": 10, "noise": 0.0}
+    drawn = (figures.LearningCurves("train/loss", where=where, x=x)(results) for x in ("step", "seconds"))
+    steps, times = (figure.axes[0] for figure in drawn)
+    last = steps.lines[0].get_xdata()[-1]
+    least = min(results.where(where).table["seconds"].to_pylist())
+    np.testing.assert_allclose(times.lines[0].get_xdata(), steps.lines[0].get_xdata() * least / last)
+    assert times.get_xlabel().endswith("(s)") and steps.get_xlabel() == "training step"
+
+
 def test_searches_are_the_sample_of_tuned_cells(searched, ends):
     figure = figures.LearningCurves("val/loss", where={"width": 1, "optimizer": "sgd"})(searched)
     history = searched.where(width=1, optimizer="sgd", phase="final", ).history().to_pandas()
@@ -31,6 +41,12 @@ def test_searches_are_the_sample_of_tuned_cells(searched, ends):
         found = one_sample(values[step].to_numpy())
         assert ends(figure.axes[0].collections[0], step) == pytest.approx((found.low, found.high))
     assert figure.get_supxlabel() == "Means, n = 6 trials a line; bands: 95 % t intervals over 3 searches."
+
+
+def test_a_level_is_drawn_in_every_panel(flawed):
+    figure = figures.LearningCurves("train/loss", where={"width": [1, 8, 16]}, level=0.5)(flawed)
+    for axes in (axes for axes in figure.axes if axes.axison):
+        assert list(axes.lines[-1].get_ydata()) == [0.5, 0.5]
 
 
 def test_lines_end_where_a_trial_diverges(flawed):
@@ -47,6 +63,13 @@ def test_colour_dash_and_panels_tell_lines_apart(flawed):
     for axes in panels:  # colours for widths, dashes for noise
         looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in axes.lines}
         assert len(looks) == len(axes.lines) == 6
+
+
+def test_an_axis_has_panels_where_asked(flawed):
+    figure = figures.LearningCurves("train/loss", panel="noise", where={"width": [1, 8, 16], "kind": "$"})(flawed)
+    panels = [axes for axes in figure.axes if axes.axison]
+    assert all(axes.get_title(loc="left").startswith("noise") for axes in panels) and len(panels) > 1
+    assert all(len(axes.lines) == 3 for axes in panels)
 
 
 def test_numbers_of_many_lines_have_a_colour_bar(results, monkeypatch):

@@ -70,3 +70,9 @@ def test_refuses_unknown_names_and_values_without_a_logarithm(results):
         figures.PhaseDiagram("width", "nois", "test/error")(results)
     with pytest.raises(DlxError, match="no finite mean above 0, and log=True"):
         figures.PhaseDiagram("width", "noise", "test/error", scale=-1, log=True)(results)
+
+
+def test_equal_values_have_a_logarithmic_scale_too(results):
+    one = {"width": 1, "noise": 0.0}
+    axes = figures.PhaseDiagram("width", "noise", "test/error", log=True, where=one)(results).axes[0]
+    assert len(axes.texts) == mesh(axes).size == 1

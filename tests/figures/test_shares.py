@@ -25,6 +25,12 @@ def test_bars_are_shares_in_percent_and_lines_their_intervals(results):
     assert lines == [pytest.approx((100 * s.low, 100 * s.high)) for s in shares if s.low is not None]
 
 
+def test_shares_of_some_cells_alone(results):
+    shares = axes_importance(results.where(noise=0.0), "test/error")
+    drawn = bars(figures.Importance("test/error", where={"noise": 0.0})(results).axes[0])
+    assert list(drawn.values()) == pytest.approx([100 * s.share for s in shares])
+
+
 @dlx.trial()
 def basin(ctx, depth: int, lr: float, decay: float):
     loss = math.log10(lr) ** 2 + 0.1 * decay + depth + 0.01 * ctx.rng(f"{depth}").normal()

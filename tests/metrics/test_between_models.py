@@ -1,5 +1,6 @@
 """What compares two models: representations, the line between them, and the order of their hidden units."""
 
+import math
 from itertools import pairwise, permutations
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import procrustes
 
-from dlx import metrics
+from dlx import metrics, models
+from dlx.data import Dimensions
 from dlx.errors import DeclarationError
 
 F64 = torch.float64
@@ -156,6 +158,23 @@ def test_matching_keeps_the_function_and_brings_independent_models_closer(seed):
     assert all(torch.equal(again[k], matched[k]) for k in a)  # nothing is left to gain
 
 
+@pytest.mark.parametrize(("kind", "shape"), [(models.CNN1d, (12,)), (models.CNN2d, (2, 8, 8))])
+def test_matching_orders_the_channels_of_convolutions(kind, shape):
+    modules = [kind(channels=(4, 5)).build(Dimensions(math.prod(shape), 3, shape)).double() for _ in range(2)]
+    a, b = map(weights, modules)
+    inputs = randn(6, *shape)
+    matched = metrics.match(a, b)
+    outputs = [torch.func.functional_call(modules[0], p, (inputs,)) for p in (b, matched)]
+    torch.testing.assert_close(*outputs, rtol=1e-10, atol=1e-12)
+    assert sum((a[k] * matched[k]).sum() for k in a) > sum((a[k] * b[k]).sum() for k in a)
+    shuffled = {k: p.clone() for k, p in a.items()}
+    for name in [k for k in a if k.startswith(next(iter(a)).partition(".")[0] + ".")]:
+        shuffled[name] = a[name].flip(0)
+    following = [k for k in a if k.endswith("weight")][1]
+    shuffled[following] = a[following].flip(1)
+    assert all(torch.equal(metrics.match(a, shuffled)[k], a[k]) for k in a)
+
+
 def test_with_one_hidden_layer_matching_is_the_best_of_all_orders():
     a, b = weights(mlp(0, (4, 5, 2))), weights(mlp(1, (4, 5, 2)))
     similar = a["0.weight"] @ b["0.weight"].T + torch.outer(a["0.bias"], b["0.bias"]) + a["2.weight"].T @ b["2.weight"]
@@ -173,7 +192,7 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(DeclarationError, match="points is 2"):
         metrics.barrier(lambda p: 0.0, a, a, points=2)
     normalised = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4), torch.nn.Linear(4, 2))
-    convolution = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3), torch.nn.Conv1d(2, 2, 3))
-    for module in (normalised, convolution):
-        with pytest.raises(DeclarationError, match="linear layers, one behind the other"):
+    every_place = torch.nn.Sequential(torch.nn.Conv1d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(8, 2))
+    for module in (normalised, every_place):
+        with pytest.raises(DeclarationError, match="linear layers and convolutions, one behind the other"):
             metrics.match(weights(module), weights(module))

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -37,6 +38,22 @@ def test_a_value_is_taken_where_it_is_next_measured():
     assert metrics.crossings([metrics.loss(), metrics.crossing("s", "train/loss", below=0.1)], curves) == {}
 
 
+def test_a_step_is_counted_in_those_of_another_crossing():
+    curves = {"train/error": ([1, 5, 10], [0.9, 0.1, 0.0]), "test/error": ([1, 5, 20, 60], [0.9, 0.9, 0.8, 0.1])}
+    fitted = metrics.crossing("fitted", "train/error", below=0.1)
+    delay = metrics.crossing("delay", "test/error", below=0.1, since=fitted)
+    assert delay.reads == ("test/error", "train/error") and delay.measure_curves(curves) == 12.0
+    assert dataclasses.replace(delay, below=0.0).measure_curves(curves) is None
+    assert dataclasses.replace(delay, below=0.0, restricted=True).measure_curves(curves) == 12.0
+    assert dataclasses.replace(delay, since=dataclasses.replace(fitted, below=-1.0)).measure_curves(curves) is None
+
+
+def test_a_restricted_time_is_the_last_step_where_it_is_not_reached():
+    curves = {"train/loss": ([1, 5, 20], [2.0, 1.0, math.nan])}
+    reached, never = (metrics.crossing("t", "train/loss", below=b, restricted=True) for b in (1.0, 0.5))
+    assert (reached.measure_curves(curves), never.measure_curves(curves)) == (5, 20)
+
+
 METRICS = (
     metrics.loss(), metrics.weight_norm(), metrics.crossing("fit", "train/loss", below=2.0),
     metrics.crossing("norm", "train/loss", below=2.0, value="weights/weight_norm"),
@@ -68,6 +85,11 @@ def test_trainings_return_what_their_curves_say(tmp_path):
     (metrics.crossing("fit", "train/loss"), "one of below= and above="),
     (metrics.crossing("fit", "train/loss", below=math.inf), "finite"),
     (metrics.crossing("", "train/loss", below=0.1), "called is empty"),
+    (metrics.crossing("late", "train/loss", below=0.1, value="train/loss", restricted=True), "without value= only"),
+    (metrics.crossing("late", "train/loss", below=0.1, since=metrics.crossing(
+        "fit", "train/loss", below=0.1, value="train/loss")), "leave value= of since= out"),
+    (metrics.crossing("late", "train/loss", below=0.1, since=metrics.crossing("fit", "train/x", below=0.1)),
+     "'train/x'"),
 ])
 def test_what_cannot_be_is_said_at_the_declaration(crossing, said):
     template = training((metrics.loss(), metrics.weight_norm(), crossing))

@@ -28,7 +28,8 @@ SHELF = [
     and cls not in (metrics.only, metrics.crossing)  # of other metrics
 ]
 SHELF += [metrics.margin("min"), metrics.margin(normalised=True), metrics.singular_value(2, "2.weight"),
-          metrics.sam_sharpness(adaptive=True), metrics.fourier_sparsity(3, "2.weight", together=True)]
+          metrics.sam_sharpness(adaptive=True), metrics.jacobian_norm(relative=True),
+          metrics.fourier_sparsity(3, "2.weight", together=True)]
 
 
 def weights(member, bad=torch.nan):
@@ -41,7 +42,7 @@ def weights(member, bad=torch.nan):
 
 def measure(metric, params, key, loss=losses.CrossEntropy(), inputs=INPUTS):
     """As training measures each kind."""
-    def outputs(params):
+    def outputs(params, inputs=inputs):
         return torch.func.functional_call(MODULE, params, (inputs,))
 
     def objective(params):
@@ -53,6 +54,8 @@ def measure(metric, params, key, loss=losses.CrossEntropy(), inputs=INPUTS):
         return metric.measure(outputs(params), ONE_HOT if isinstance(metric, metrics.psnr) else TARGETS, loss)
     if isinstance(metric, metrics.WeightMetric):
         return metric.measure_weights(params)
+    if isinstance(metric, metrics.NetworkMetric):
+        return metric.measure_network(outputs, params, inputs[: metric.samples])
     return metric.measure_loss(objective, params, key)
 
 
@@ -97,7 +100,7 @@ def test_low_precision_is_near_float64(metric, dtype):
 def test_every_metric_has_a_name_of_its_own_and_one_kind():
     defaults = {metric.name for metric in SHELF}
     assert len(defaults) == len(SHELF)
-    kinds = (metrics.OutputMetric, metrics.WeightMetric, metrics.LossMetric)
+    kinds = (metrics.OutputMetric, metrics.WeightMetric, metrics.LossMetric, metrics.NetworkMetric)
     for metric in SHELF:
         assert sum(isinstance(metric, kind) for kind in kinds) == 1 and isinstance(metric, metrics.Metric)
     assert not isinstance(losses.MSE(), metrics.Metric) and not isinstance(optim.SGD(lr=0.1), metrics.Metric)
@@ -105,9 +108,10 @@ def test_every_metric_has_a_name_of_its_own_and_one_kind():
 
 REFUSED = [
     metrics.ece(bins=0), metrics.psnr(peak=0.0), metrics.singular_value(k=0), metrics.sharpness(iterations=0),
-    metrics.sharpness(samples=0), metrics.hessian_trace(probes=0), metrics.sam_sharpness(rho=0.0),
-    metrics.gradient_noise(batches=1), metrics.gradient_noise(batches=7), metrics.LogSpaced(0), metrics.Every(0),
-    metrics.At((3, 0)), metrics.fourier_sparsity(p=2), metrics.fourier_sparsity(p=5, k=3),
+    metrics.sharpness(samples=0), metrics.jacobian_norm(samples=0), metrics.hessian_trace(probes=0),
+    metrics.sam_sharpness(rho=0.0), metrics.gradient_noise(batches=1), metrics.gradient_noise(batches=7),
+    metrics.LogSpaced(0), metrics.Every(0), metrics.At((3, 0)), metrics.fourier_sparsity(p=2),
+    metrics.fourier_sparsity(p=5, k=3),
 ]
 
 

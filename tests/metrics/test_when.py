@@ -36,6 +36,6 @@ def test_at_and_every():
 def test_only_is_a_metric_with_steps_of_its_own():
     sometimes = metrics.only(metrics.sharpness(), metrics.At((10, 100)))
     assert isinstance(sometimes, metrics.Metric) and sometimes.name == "sharpness"
-    kinds = (metrics.OutputMetric, metrics.WeightMetric, metrics.LossMetric)
+    kinds = (metrics.OutputMetric, metrics.WeightMetric, metrics.LossMetric, metrics.NetworkMetric)
     assert not isinstance(sometimes, kinds)  # it says when, the metric in it says what
     assert sometimes.when.steps(1_000) == [10, 100, 1_000]

@@ -16,7 +16,9 @@ from dlx.models import (
     CNN2d,
     CoordinateNet,
     DiagonalLinear,
+    DLinear,
     GaussianKernelNet,
+    Patched,
     RandomFeatures,
     ResNet,
     Transformer,
@@ -103,7 +105,9 @@ def test_other_samples_are_refused_in_a_sentence_or_read(model, of):
     (Transformer(8, 1, 1, base_dim=0), "base_dim"),
     (CoordinateNet(encoding="wave"), "encoding"), (CoordinateNet(scale=0.0), "scale"),
     (CoordinateNet(activation="tanh"), "activation"), (CoordinateNet(omega=float("inf")), "omega"),
-    (DiagonalLinear(0.0), "scale"), (DiagonalLinear(1.0, 1), "depth"),
+    (DiagonalLinear(0.0), "scale"), (DiagonalLinear(1.0, 1), "depth"), (DLinear(24), "kernel"),
+    (Patched(LSTM(1), 0), "patch"), (Patched(LSTM(1), anchor=1.5), "anchor"),
+    (Patched(LSTM(1, readout="each")), "model.readout"),
 ])
 def test_check_names_the_field(model, field):
     with pytest.raises(DeclarationError, match=f"^{field} is"):
@@ -112,7 +116,7 @@ def test_check_names_the_field(model, field):
 
 @pytest.mark.parametrize(("model", "of", "start"), [
     (ViT(patch=3), PICTURES, "patch is 3"), (CNN2d((2, 2, 2, 2)), PICTURES, "channels is"),
-    (ResNet(), Dimensions(18, 1, (2, 3, 3)), "model is ResNet"),
+    (ResNet(), Dimensions(18, 1, (2, 3, 3)), "model is ResNet"), (Patched(LSTM(2), 4), VECTORS, "patch is 4"),
 ])
 def test_data_that_do_not_fit_are_refused(model, of, start):
     with pytest.raises(DeclarationError, match=f"^{start}"):

@@ -37,6 +37,11 @@ def test_activation_is_the_one_named(activation):
     assert torch.equal(built[1](x), function(x))
 
 
+def test_quadratic_units_square():
+    built = models.MLP(width=4, depth=1, activation="quadratic").build(Dimensions(3, 2, (3,)))
+    assert torch.equal(built[1](torch.tensor([-2.0, 0.0, 3.0])), torch.tensor([4.0, 0.0, 9.0]))
+
+
 def test_keys_of_mlps_stay_what_they_were():
     assert setting_digest(models.MLP(32, 2)).hex() == "df5745601d825d3ad25709ddbc260d03"
     assert setting_digest(models.Linear()).hex() == "648ad9287589d3fa1e9fa43c8156a568"
@@ -189,6 +194,34 @@ def test_fourier_features_have_their_frequencies():
     torch.testing.assert_close(codes, torch.tensor([[0.0, -1, 1, 0]]), rtol=0, atol=1e-6)
 
 
+def test_codes_without_a_period_fall_with_the_distance():
+    torch.manual_seed(0)
+    x, of = torch.rand(9, 2, dtype=torch.float64) * 2 - 1, Dimensions(2, 1, (2,))
+    bumps = models.CoordinateNet(8, 1, "bumps", frequencies=5, scale=3.0).build(of)[0](x).view(9, 2, 5)
+    centres = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(bumps, (-4.5 * (x[..., None] - centres) ** 2).exp())
+    radial = models.CoordinateNet(8, 1, "rbf", frequencies=400, scale=3.0).build(of)[0].double()
+    torch.testing.assert_close(radial(x), (-4.5 * torch.cdist(x, radial.centres) ** 2).exp(), rtol=1e-6, atol=1e-9)
+    assert stats.kstest(radial.centres.flatten(), stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    slots = models.CoordinateNet(8, 1, "onehot", frequencies=6, scale=2.0).build(of)[0]
+    codes = slots(torch.tensor([[-0.9, 0.1], [0.6, 7.0]])).view(2, 2, 6)
+    assert codes.argmax(-1).tolist() == [[1, 3], [4, 5]] and (codes.sum(-1) == 1).all()
+
+
+@pytest.mark.parametrize("encoding", ["basic", "log", "gaussian", "bumps", "rbf", "onehot"])
+def test_length_is_the_unit_of_scale(encoding, length=2.0):
+    of, x = Dimensions(2, 1, (2,)), torch.rand(5, 2) * 2 - 1
+    codes = []
+    for scale, unit in ((6.0, length), (6.0 / length, 1.0)):
+        torch.manual_seed(0)
+        codes.append(models.CoordinateNet(4, 1, encoding, 3, scale, length=unit).build(of)[0](x))
+    if encoding in ("basic", "log"):  # whose lowest frequency is 1, whatever the scale
+        one = models.CoordinateNet(4, 1, encoding, 3, 6.0).build(of)[0](x / length)
+        torch.testing.assert_close(codes[0], one)
+    else:
+        torch.testing.assert_close(codes[0], codes[1])
+
+
 @pytest.mark.parametrize(("scale", "sparse"), [(0.01, True), (3.0, False)])
 def test_diagonal_nets_are_biased_by_their_scale(scale, sparse):
     """Gradient descent finds the least ℓ₁ norm from a small scale, the least ℓ₂ norm from a large one."""
@@ -238,3 +271,39 @@ def test_recurrent_models_are_those_of_pytorch_with_a_read_out():
         outputs = net[3](core(x)[0])
         expected = outputs if model.readout == "each" else outputs[:, -1]
         torch.testing.assert_close(stateless(net)(x), expected)
+
+
+class PublishedDLinear(nn.Module):
+    """DLinear as its authors compute it (github.com/cure-lab/LTSF-Linear, models/DLinear.py): layers and reshapes."""
+
+    def __init__(self, length, horizon, kernel):
+        super().__init__()
+        self.kernel, self.average = kernel, nn.AvgPool1d(kernel, stride=1, padding=0)
+        self.seasonal, self.trend = nn.Linear(length, horizon), nn.Linear(length, horizon)
+
+    def forward(self, x):
+        front, end = (x[:, i : i + 1].repeat(1, (self.kernel - 1) // 2, 1) for i in (0, x.shape[1] - 1))
+        trend = self.average(torch.cat([front, x, end], dim=1).permute(0, 2, 1))
+        return (self.seasonal(x.permute(0, 2, 1) - trend) + self.trend(trend)).permute(0, 2, 1)
+
+
+@pytest.mark.parametrize("kernel", [1, 25])
+def test_dlinear_equals_the_published_one(kernel):
+    torch.manual_seed(0)
+    mine = models.DLinear(kernel).build(Dimensions(40 * 3, 6 * 3, (40, 3))).double()
+    theirs = PublishedDLinear(40, 6, kernel).double()
+    theirs.load_state_dict(mine.state_dict())
+    x = torch.randn(5, 40, 3, dtype=torch.float64)
+    torch.testing.assert_close(mine(x).unflatten(1, (6, 3)), theirs(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("anchor", [0.0, 0.3, 1.0])
+def test_patches_hold_neighbours_and_a_share_of_the_last_value_goes_round_the_model(anchor):
+    torch.manual_seed(0)
+    net = models.Patched(models.Linear(), patch=2, anchor=anchor).build(Dimensions(12, 4, (6, 2))).double()
+    x, last = torch.randn(5, 6, 2, dtype=torch.float64), slice(-1, None)
+    patches = (x - anchor * x[:, last]).reshape(5, 3, 4)
+    expected = net.inner(patches).view(5, 2, 2) + anchor * x[:, last]
+    torch.testing.assert_close(net(x).view(5, 2, 2), expected)
+    if anchor == 1.0:
+        torch.testing.assert_close(net(x + 7.0), net(x) + 7.0)

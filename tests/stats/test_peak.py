@@ -86,6 +86,23 @@ def test_a_slope_is_no_peak():
     assert found.value < 9  # from the higher of both ends
 
 
+def test_the_estimate_is_of_the_nearer_end_though_the_other_is_less_certain():
+    rng = np.random.default_rng(9)
+    near, far = 5 + 0.3 * rng.standard_normal((5, 1)), 11 + 4 * rng.standard_normal((5, 1))
+    _, found = peak_t(near, far)
+    assert one_sample(far[:, 0]).p_greater > one_sample(near[:, 0]).p_greater
+    assert found.value == pytest.approx(near.mean())
+    assert found.low < found.value < found.high
+
+
+def test_the_estimate_is_of_the_largest_contrast_though_another_is_more_certain():
+    noise = np.random.default_rng(10).standard_normal((5, 2))
+    rises = np.array([6.8, 7.8]) + noise * [0.1, 0.5]
+    best, found = max_t(rises)
+    assert best == 0 and found.value == pytest.approx(rises[:, 1].mean())
+    assert found.low < found.value < found.high
+
+
 def test_one_place_named_beforehand_is_the_weaker_of_two_tests():
     curve = np.random.default_rng(7).standard_normal((10, 3)) * 0.5 + [0, 1, 0.5]
     left, right = ends(curve)
