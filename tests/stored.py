@@ -19,6 +19,7 @@ def members(study):
 def stored(study, home, skip=0):
     """The results after all trials but the first few ran, each alone."""
     store = Store(study.name, str(home))
-    records = [run_pack(Pack((m,), Resources(), store.folder)) for m in members(study)[skip:]]
+    keep = study.keep == "final"
+    records = [run_pack(Pack((m,), Resources(), store.folder, keep_final=keep)) for m in members(study)[skip:]]
     store.commit(records, pa.Table.from_pylist([], MEMBERSHIP))
     return Results.of(study, str(home))

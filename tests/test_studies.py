@@ -8,7 +8,7 @@ import pytest
 from stored import members, stored
 
 import dlx
-from dlx import figures, overrides
+from dlx import data, figures, models, optim, overrides
 from dlx.pack import Pack, Resources
 from dlx.worker import run_pack
 
@@ -17,9 +17,71 @@ FILES = sorted((ROOT / "studies").rglob("*.py"))
 RANDOM_FEATURES, DOUBLE_DESCENT = (ROOT / f"studies/phenomena/{n}.py" for n in ("random_features", "double_descent"))
 SMALL = {"template.steps": 3, "template.dtype": "float64", "template.measure": 2}
 SMALLER: dict[str, dict[str, object]] = {  # by file, what else makes a few cells of its quick preset cheap
+    "spectral": {
+        "template.optimizer[SGD].lr": dlx.grid(0.01, 0.02),
+        "template.optimizer[SGD].weight_decay": dlx.grid(0.0, 1e-3, 5e-3),
+        "template.optimizer[SpectralPenalty].strength": dlx.grid(0.01),
+        "template.model.depth": 1, "template.data.validation": 0.0,
+        "skip": lambda t: t.model.width != 64 or t.batch_size > 32 or getattr(t.optimizer, "lr", 0.02) < 0.02,
+    },
+    "positional_embeddings": {
+        "template.data[Picture].name": dlx.grid("camera"), "template.data[Picture].size": 8,
+        "template.data[Volume].n": 100, "template.data[Volume].test_samples": 50, "template.model.width": 4,
+        "template.model.scale": dlx.grid(0.5), "template.model.activation": dlx.grid("relu"),
+    },
+    "grokking": {
+        "template.data.p": 11, "template.data.share": dlx.grid(0.5), "template.model.width": dlx.grid(128),
+        "template.optimizer.lr": dlx.grid(0.01, 0.02), "template.optimizer.weight_decay": dlx.grid(0.0, 0.1, 0.3),
+    },
+    "symmetry": {
+        "template.rungs": (32, 64), "template.training.data.n": 80, "template.training.data.test_samples": 100,
+        "template.training.data.target": dlx.grid("halves"), "template.training.steps": 3,
+        "template.training.dtype": "float64", "template.training.model[MLP].width": dlx.grid(128),
+        "skip": lambda t: (type(t.training.optimizer), t.training.data.inputs, t.training.data.basis,
+                           getattr(t.training.model, "depth", 0)) not in (
+            (optim.SGD, 6, "standard", 1), (optim.SGD, 6, "standard", 2), (optim.Adam, 12, "standard", 1),
+            (optim.Adam, 12, "rotated", 1)),
+    },
+    "rotation_invariance": {"template.samples": 64},
+    "double_descent_tuned": {"template.data.n": 400, "template.model.width": dlx.grid(8, 17)},
     "implicit_bias": {
         "template.problem[Logistic].steps": 300, "template.problem[Diagonal].steps": 3,
         "template.problem[Diagonal].dtype": "float64", "template.problem[Diagonal].data.test_samples": 100,
+    },
+    "forecasting": {
+        "template.series": dlx.grid(data.Series(dlx.grid("seasonal"), look_back=48, horizon=24, stride=200)),
+        "template.series[Series].kind": dlx.grid("chaotic"),
+        "template.method[LSTM].model.anchor": 0.5, "template.method[Transformer].model.anchor": 0.5,
+        "template.method[Transformer].model.model": models.Linear(),
+    },
+    "sensors_vs_policy": {
+        "template.task[Cross].environment.view": dlx.grid(3), "template.policy.frames": dlx.grid(2),
+        **{f"template.task[{t}].method.{name}": n for t in ("Balance", "Cross")
+           for name, n in {"candidates": 8, "generations": 2, "episodes": 1, "finals": 2}.items()},
+    },
+    "conformal": {
+        "template.parent[Digits].data": data.GaussianMixture(n=2_000, validation=0.5, test_samples=1_000),
+        "template.parent[Characters].data": data.GroupWords("Z5", length=8, n=6_000, test_samples=1_000),
+    },
+    "steepest_descent": {"template.data.n": 400, "template.optimizer.norm": dlx.grid(optim.Spectral())},
+    "sharpness": {
+        "template.data.data.n": 32, "template.metrics[2].iterations": 1, "template.metrics[3].probes": 1,
+        "template.optimizer[GradientDescent].lr": dlx.grid(0.6), "template.data.share": dlx.grid(0.0),
+        **{f"template.metrics[{i}].below": 9.0 for i in (5, 6, 7)},
+    },
+    "mode_connectivity": {
+        "template.training.steps": 3, "template.training.dtype": "float64", "template.samples": 50,
+        "template.training.data": dlx.grid(data.MNIST1D(n=100, validation=0.0, test_samples=50)),
+        "template.training.model[MLP].width": dlx.grid(64),
+    },
+    "charlm_optimizers": {
+        "template.data": data.GroupWords("Z5", length=8, n=100, test_samples=20),
+        "template.optimizer": optim.AdamW(lr=dlx.loguniform(0.01, 0.1)),
+        "template.model": models.Transformer(dim=4, depth=1, heads=1, positions="none", norm="none"),
+    },
+    "lr_transfer": {
+        "template.training.steps": 3, "template.training.dtype": "float64", "template.training.data.n": 400,
+        "template.training.data.test_samples": 100,
     },
 }
 
@@ -35,7 +97,7 @@ def small(study, request):
     quick = study.preset("quick")
     known = dict(overrides.places(quick))
     grids = {p: v for p, v in known.items() if hasattr(v, "options")}
-    fewer = {path: dlx.grid(*grid.options[:2]) for path, grid in grids.items()}
+    fewer = {path: dlx.grid(*grid.options[:2]) for path, grid in grids.items() if len(grid.options) > 2}
     small = {path: v for path, v in SMALL.items() if path in known} | SMALLER.get(request.node.callspec.id, {})
     return quick.with_({**fewer, "seeds": 2, "claims": (), **small})
 
