@@ -5,16 +5,19 @@ of the same place in the latter.
 """
 
 import ast
+import copyreg
 import difflib
+import functools
 import hashlib
 import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cloudpickle
 
@@ -177,6 +180,20 @@ def _module(path: Path) -> ModuleType:
             raise
         raise DeclarationError(_cannot_load(path, e)) from e
     return module
+
+
+def _reduced(cached: Any) -> str | tuple[Any, ...]:
+    """How a cached function is pickled: that of a study by value, with an empty cache, another by its name."""
+    if not cached.__module__.startswith((PREFIX, "__main__")):
+        return str(cached.__qualname__)
+    return _cached, (cached.__wrapped__, cached.cache_parameters())
+
+
+def _cached(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+copyreg.pickle(type(functools.lru_cache(len)), _reduced)
 
 
 def _cannot_load(path: Path, error: BaseException) -> str:

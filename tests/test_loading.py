@@ -1,5 +1,6 @@
 """Study files are found by name, hold one study of a name of its own, and say where they are wrong."""
 
+import fnmatch
 import pickle
 import subprocess
 import sys
@@ -128,6 +129,36 @@ def test_trials_travel_by_value(here, tmp_path):
     code = f"import pickle; print(pickle.load(open({str(tmp_path / 'trial')!r}, 'rb')).run(None))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "{'loss': 2.0}", done.stderr
+
+
+CACHED = """
+from dataclasses import dataclass
+from functools import lru_cache
+import dlx
+
+@lru_cache(maxsize=3)
+def squared(width):
+    return float(width**2)
+
+@dataclass(frozen=True)
+class Toy(dlx.Trial):
+    width: int = 1
+    def run(self, ctx):
+        again = squared(self.width) + squared(self.width)
+        return {{"loss": again, "hits": squared.cache_info().hits, "size": squared.cache_info().maxsize}}
+
+STUDY = dlx.Study(name={name!r}, question="?", template=Toy(dlx.grid(1, 2)))
+"""
+
+
+def test_cached_functions_of_a_study_travel_by_value(here, tmp_path):
+    study = loading.load(str(write(tmp_path / "toy.py", CACHED.format(name="toy-study"))))
+    trial = study.space.trial(study.space.cells[1])
+    (tmp_path / "trial").write_bytes(cloudpickle.dumps(trial))
+    code = f"import pickle; print(pickle.load(open({str(tmp_path / 'trial')!r}, 'rb')).run(None))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "{'loss': 8.0, 'hits': 1, 'size': 3}", done.stderr
+    assert pickle.loads(pickle.dumps(fnmatch._compile_pattern)) is fnmatch._compile_pattern  # by name, as ever
 
 
 def test_files_of_one_name_are_different_modules(here, tmp_path):
