@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 
 
 class Results:
-    """What is stored of a study's wanted trials: rows, curves, and a mean with its interval for each cell."""
+    """What is stored of a study's wanted trials: rows, curves, and a mean with its interval for each cell.
+
+    ``stopped``: why the run that returned them ended early; empty where it did not.
+    """
+
+    stopped = ""
 
     def __init__(
         self, declaration: Declaration, store: Store, grid: pa.Table, table: pa.Table, metrics: Mapping[str, str],

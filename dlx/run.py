@@ -78,7 +78,9 @@ def run(
                 _carry_out(driver, tracking, executor, address)
             if driver.stopped:
                 view.say(f"Stopped before the end: {driver.stopped}.")
-            return conclude(study, store, tracking, view, ran=driver.begun > 0)
+            results = conclude(study, store, tracking, view, ran=driver.begun > 0)
+            results.stopped = driver.stopped or ""
+            return results
         except BaseException:
             _say(view, tracking.close(patience=0.0) if tracking else None)
             raise

@@ -1,14 +1,17 @@
 """Runs that the command line asks for: of one study, or of every study one after the other."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlx.chosen import Chosen
 from dlx.errors import DeclarationError, DlxError
 from dlx.printed import say_next, say_results, say_verdicts, warn
+
+if TYPE_CHECKING:
+    from dlx.results import Results
 
 REFUSED, MISSING, FAILED = 2, 3, 4  # exit codes; 0: every wanted trial is stored and none failed
 
@@ -34,12 +37,48 @@ class Asked:
                 "tracking_uri": self.tracking_uri}
 
 
-def run_one(chosen: Chosen, asked: Asked, say: Callable[..., None] = say_results) -> int:
+def run_one(chosen: Chosen, asked: Asked) -> int:
     """Run what is missing of a study, say what came out; returns the exit code."""
+    results = _results(chosen, asked)
+    if not asked.quiet:
+        say_results(chosen, results)
+        say_next(chosen, results, asked.again)
+    return _code(results)
+
+
+def run_all(preset: str | None, home: str | None, asked: Asked) -> int:
+    """Run what is missing of every study that is found here; what one of them refuses does not stop the others.
+
+    Studies without the preset are left out. Returns the largest exit code.
+    """
+    from dlx.driver import ASKED
+
+    studies, code = _studies(preset, home)
+    with _one_ray(studies, asked):
+        for chosen in studies:
+            began = time.monotonic()
+            if not asked.quiet:
+                print(f"{chosen.name}" + (f" --preset {preset}" if preset else ""))
+            try:
+                results = _results(chosen, asked)
+            except DlxError as e:
+                warn(str(e))
+                code = max(code, REFUSED)
+                continue
+            code = max(code, _code(results))
+            if not asked.quiet:
+                say_verdicts(chosen, results)
+                print(f"{time.monotonic() - began:.0f} s\n")
+            if results.stopped == ASKED:
+                break
+    return code
+
+
+def _results(chosen: Chosen, asked: Asked) -> "Results":
     from dlx import live
 
     try:
-        results = chosen.study().run(
+        return chosen.study().run(
             home=chosen.home, executor=asked.executor, address=asked.address, max_seconds=asked.max_seconds,
             max_trials=asked.max_trials, max_gpu_hours=asked.max_gpu_hours, retry_failed=asked.retry_failed,
             wait=asked.wait, view=live.choose(asked.quiet), tracking_uri=asked.tracking_uri,
@@ -48,32 +87,10 @@ def run_one(chosen: Chosen, asked: Asked, say: Callable[..., None] = say_results
         warn(f"stopped; what had finished is stored, and this goes on from there: "
              f"{chosen.command('run', asked.again)}")
         raise
-    if not asked.quiet:
-        say(chosen, results)
-        if say is say_results:
-            say_next(chosen, results, asked.again)
+
+
+def _code(results: "Results") -> int:
     return MISSING if results.missing else FAILED if len(results.failed()) else 0
-
-
-def run_all(preset: str | None, home: str | None, asked: Asked) -> int:
-    """Run what is missing of every study that is found here; what one of them refuses does not stop the others.
-
-    Studies without the preset are left out. Returns the largest exit code.
-    """
-    studies, code = _studies(preset, home)
-    with _one_ray(studies, asked):
-        for chosen in studies:
-            began = time.monotonic()
-            if not asked.quiet:
-                print(f"{chosen.name}" + (f" --preset {preset}" if preset else ""))
-            try:
-                code = max(code, run_one(chosen, asked, say_verdicts))
-            except DlxError as e:
-                warn(str(e))
-                code = max(code, REFUSED)
-            if not asked.quiet:
-                print(f"{time.monotonic() - began:.0f} s\n")
-    return code
 
 
 def _studies(preset: str | None, home: str | None) -> tuple[list[Chosen], int]:

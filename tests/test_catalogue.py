@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -24,6 +26,12 @@ STUDY = dlx.Study(
 )
 '''
 
+PROGRAM = """# without the studies of dlx itself
+import dlx.loading, dlx.cli, pathlib
+dlx.loading.roots = lambda: [pathlib.Path.cwd() / 'studies']
+dlx.cli.main()
+"""
+
 
 @pytest.fixture
 def here(tmp_path):
@@ -36,11 +44,8 @@ def here(tmp_path):
 
 
 def dlx(here, *words, code=0):
-    """Without the studies of dlx itself, which the folder hides only where names agree."""
-    program = ("import dlx.loading, dlx.cli, pathlib\n"
-               "dlx.loading.roots = lambda: [pathlib.Path.cwd() / 'studies']\ndlx.cli.main()")
     environment = {**os.environ, "DLX_HOME": str(here / "home"), "COLUMNS": "120"}
-    done = subprocess.run([sys.executable, "-c", program, *words], cwd=here, env=environment, capture_output=True,
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *words], cwd=here, env=environment, capture_output=True,
                           text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout, done.stderr
@@ -78,3 +83,24 @@ def test_the_catalogue_shows_what_is_stored(here):
     assert (here / "page" / "pictures" / "one.png").read_bytes().startswith(b"\x89PNG")
     (here / "file").touch()
     assert "cannot be written" in dlx(here, "list", "--out", "file/README.md", code=2)[1]
+
+
+def test_a_stop_stops_all(here):
+    slow = "import time; time.sleep(0.5)"
+    for name in ("one", "two"):
+        text = STUDY.format(trial=f"Toy{name}", name=name, body=slow, presets={"quick": {"seeds": 5}})
+        (here / "studies" / "theme" / f"{name}.py").write_text(text)
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "run", "--all", "--preset", "quick", "--executor", "local",
+         "--tracking-uri", "off"],
+        cwd=here, env={**os.environ, "DLX_HOME": str(here / "home")}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        while "theme/one --preset quick" not in process.stdout.readline():
+            pass
+        process.stdout.readline()  # the view: its handlers of signals are there
+        time.sleep(0.7)
+        process.send_signal(signal.SIGINT)
+        out = process.stdout.read()
+    assert process.returncode == 3 and "Stopping: what runs is finished and stored" in out
+    assert "theme/two" not in out and "theme/wrong" not in out

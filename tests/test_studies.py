@@ -30,8 +30,8 @@ SMALLER: dict[str, dict[str, object]] = {  # by file, what else makes a few cell
         "template.model.scale": dlx.grid(0.5), "template.model.activation": dlx.grid("relu"),
     },
     "grokking": {
-        "template.data.p": 11, "template.data.share": dlx.grid(0.5), "template.model.width": dlx.grid(128),
-        "template.optimizer.lr": dlx.grid(0.01, 0.02), "template.optimizer.weight_decay": dlx.grid(0.0, 0.1, 0.3),
+        "template.data.p": 11, "template.data.share": dlx.grid(0.45, 0.5), "template.model.width": dlx.grid(128),
+        "template.optimizer.lr": dlx.grid(0.01, 0.02), "template.optimizer.weight_decay": dlx.grid(0.0, 0.3, 0.5),
     },
     "symmetry": {
         "template.rungs": (32, 64), "template.training.data.n": 80, "template.training.data.test_samples": 100,

@@ -174,7 +174,7 @@ STUDY = dlx.Study(
         optimizer=optim.Adam(lr=1e-3),
         steps=2_000, loss=losses.MSE(), metrics=(metrics.psnr(),), measure=4, watch=("val",),
     ),
-    seeds=5, keep="final", skip=is_idle,
+    seeds=5, keep="final", skip=is_idle, pack=80,
     claims=(*inverted_u((1.0, 16.0), 128.0), *comparisons(FULL)),
     figures=(psnr_over_scale, reconstructions),
     presets={
