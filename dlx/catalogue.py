@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from dlx.answers import Answer
+from dlx.claims import Verdict
 from dlx.declaration import Declaration
 from dlx.errors import DlxError
 from dlx.figures import name_of
@@ -55,14 +56,19 @@ def _section(entry: Entry, home: str | None, picture: str | None) -> Iterator[st
     assert entry.answer is not None
     yield f"## {escape(entry.name)}"
     yield escape(entry.question)
-    if said := _cost(entry, entry.answer, home):
-        yield said
-    for verdict in entry.answer.verdicts:
-        why = f" — {verdict.reasons[0]}" if verdict.reasons else ""
-        label = "" if verdict.label == "confirmatory" else f" ({verdict.label})"
-        yield f"- **{verdict.outcome}**{label} {escape(f'{verdict.claim}: {verdict.estimate}, {verdict.size}{why}')}"
     if picture:
         yield f"![{escape(entry.question)}]({picture})"
+    if entry.answer.verdicts:
+        yield "\n".join(map(_line, entry.answer.verdicts))
+    if said := _cost(entry, entry.answer, home):
+        yield said
+
+
+def _line(verdict: Verdict) -> str:
+    """A verdict as an item of a list, with the reason where it does not stand for itself."""
+    label = "" if verdict.label == "confirmatory" else f" ({verdict.label})"
+    why = f" — {verdict.reasons[0]}" if verdict.reasons and (label or verdict.outcome == "undecided") else ""
+    return f"- **{verdict.outcome}**{label} {escape(f'{verdict.name}: {verdict.estimate}, {verdict.size}{why}')}"
 
 
 def _cost(entry: Entry, answer: Answer, home: str | None) -> str:
