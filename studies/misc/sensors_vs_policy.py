@@ -27,7 +27,7 @@ import dlx
 from dlx import claims, control, figures
 
 SOLVED = 475.0  # return at which Gymnasium registers CartPole-v1 as solved; 500 is the most
-POOR = 100.0  # return; seen beforehand (catalogue): 42 without velocities, 500 with two frames
+POOR = 100.0  # return; seen beforehand: 42 without velocities, 500 with two frames
 MARGIN = 25.0  # return: what is between solved and the most
 TESTS = 100  # episodes
 

@@ -65,6 +65,7 @@ STUDY = dlx.Study(
             "template.model.width": dlx.grid(6, 10, 14, 20, 28, 40, 56, 80, 128),
             "template.optimizer.lr": 0.05,
             "template.steps": 6_000,
+            "template.measure": 4,
             "seeds": tuple(range(10, 20)),
             "skip": lambda t: not t.data.label_noise and t.model.width in (10, 20, 40, 80),
             "claims": expected((28, 80), left=14, right=128, clean=56),

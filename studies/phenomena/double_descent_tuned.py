@@ -7,7 +7,7 @@ wants a good network; there are fewer steps (Nakkiran et al. 2020, arXiv:1912.02
 there is weight decay (Nakkiran et al. 2021, arXiv:2003.01897, who see it remove the peak). Label noise is the condition
 that `double_descent` has.
 
-Stated beforehand, from the catalogue: in the base the error has a peak at the width that the preset names; tuning
+Stated beforehand: in the base the error has a peak at the width that the preset names; tuning
 lowers the error there and removes the peak, so that this width is better than the narrower one, as it is with fewer
 steps and with weight decay. The quick preset takes its widths, rate and steps from that of `double_descent`, and tunes
 at the peak and at the narrower width alone. Its seeds are from 20 on: on seeds 0 to 4 it had 1,000 samples and widths
