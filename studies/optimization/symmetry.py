@@ -21,7 +21,7 @@ The full preset has 100 cells and 8,500 ladders of up to 12 rungs, in packs of 6
 estimated, not measured. The quick one has 18 cells and 540 ladders of 5 or 6 rungs, in packs of 20. Its seeds are 10
 and 11: on 0 and 1 the convolution had 4 channels, which did not always train, and nets of other widths had a larger d,
 where they were censored; d = 24 was added for the convolution, and a claim that nothing is censored, which five
-searches cannot decide, was dropped. Tuning has the same seeds in both designs, so cells left alone chose the same rates.
+searches cannot decide, was dropped. Tuning has the same seeds in both designs: cells left alone chose the same rates.
 """
 
 import math
