@@ -66,7 +66,7 @@ def test_from_plan_to_export(here):
     dlx(here, "export", "toy", "--to", "parquet", "--history", "--out", "curves")
     assert (here / "curves").read_bytes()[:4] == b"PAR1"
     listed, _ = dlx(here, "list")
-    assert re.search(r"theme/toy +4/4 +Is \[b\]this\[/b\] <i>a</i>", listed)
+    assert re.search(r"toy +4/4 +Is \[b\]this\[/b\] <i>a</i>", listed)
 
 
 def test_failures_are_explained(here):
