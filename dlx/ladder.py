@@ -50,13 +50,6 @@ class Ladder(Trial):
     def _on(self, n: int) -> Training:
         return replace(self.training, data=Subset(self.training.data, n))
 
-    def run(self, ctx: "Context") -> Mapping[str, float]:
-        """Train alone; raises what a training raised."""
-        (result,) = self.run_pack([self], [ctx])
-        if isinstance(result, Exception):
-            raise result
-        return result
-
     @classmethod
     def run_pack(
         cls, trials: Sequence[Self], contexts: Sequence["Context"]

@@ -117,13 +117,6 @@ class Training(Trial):
                  tuple(self.items))
         return type(self), shelf.shape(parts), whole, self.parent is None
 
-    def run(self, ctx: "Context") -> Mapping[str, float]:
-        """Train alone; returns the final metrics by name, such as ``val/error``."""
-        (result,) = self.run_pack([self], [ctx])
-        if isinstance(result, Exception):
-            raise result
-        return result
-
     def trained(self, ctx: "Context") -> "torch.nn.Module":
         """Its module in eval mode with its final weights, for the context of a trial whose ``parent`` it is.
 

@@ -36,8 +36,13 @@ class Trial:
     version: ClassVar[int] = 1
 
     def run(self, ctx: "Context") -> Mapping[str, float]:
-        """Run the trial and return its final metrics, such as ``{"test/loss": 0.1}``."""
-        raise NotImplementedError(f"{type(self).__name__} defines no run(self, ctx)")
+        """Run the trial and return its final metrics, such as ``{"test/loss": 0.1}``; by default as a pack of one."""
+        if self.shape() is None:
+            raise NotImplementedError(f"{type(self).__name__} defines no run(self, ctx)")
+        (result,) = self.run_pack([self], [ctx])
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def check(self) -> None:
         """Raise DeclarationError when the values cannot be run together; called after resolving."""
