@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from dlx.errors import ExecutorError
+from dlx.provenance import SECRET_FILES
 
 STUDY = "dlx.study"  # names the study in a job's metadata
 SECRETS = (  # what is never shipped, by gitignore's rules
-    ".env", ".env.*", "*.env", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx", "id_rsa*", "id_ed25519*", "id_ecdsa*",
-    ".ssh", ".aws", ".azure", ".gcloud", ".kube", ".netrc", ".pypirc", ".pgpass", ".my.cnf",
-    "*credentials*", "*secret*", "auth_token",
+    *SECRET_FILES, "id_ecdsa*", ".ssh", ".aws", ".azure", ".gcloud", ".kube", ".pgpass", ".my.cnf", "*credentials*",
+    "*secret*", "auth_token",
 )
 NEEDLESS = (".git", ".venv", "venv", "node_modules", "__pycache__", "dlx-home", "mlruns", "mlartifacts", "*.ckpt")
 GRACE = 300  # seconds that a stopped driver has to store what runs, before Ray kills it
