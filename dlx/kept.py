@@ -118,19 +118,12 @@ def _candidates(study: Study, cell: Cell, filed: pa.Table, key: str) -> Iterator
 
 
 def _with_weights(trial: Training, seed: int, state: "dict[str, torch.Tensor]", what: str) -> "torch.nn.Module":
-    """The module of a trial in eval mode with these parameters and buffers; what is not kept is as it was drawn."""
-    import torch
-
+    """See ``dlx.member.with_weights``; raises StoreError where they do not fit."""
     from dlx.context import Context
-    from dlx.member import initial
+    from dlx.member import with_weights
 
-    module = initial(trial, Context(seed)).to(dtype=getattr(torch, trial.dtype)).eval()
-    own = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
     try:
-        missing, unexpected = module.load_state_dict(state, strict=False)
-        if wrong := [*(own & set(missing)), *unexpected]:
-            raise RuntimeError(f"{', '.join(sorted(wrong))} only on one side")
+        return with_weights(trial, Context(seed), state)
     except RuntimeError as e:
         why = " ".join(str(e).split())
         raise StoreError(f"{what} do not fit its model as today's code builds it ({why}).") from e
-    return module

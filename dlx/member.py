@@ -2,6 +2,7 @@
 
 import math
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,21 @@ def hyperparameters(trial: "Training") -> dict[str, Any]:
         "optimizer": shelf.hyperparameters(trial.optimizer), "schedule": shelf.hyperparameters(trial.schedule),
         "augment": [shelf.hyperparameters(a) for a in trial.augment],
     }
+
+
+def with_weights(trial: "Training", ctx: "Context", state: "Mapping[str, torch.Tensor]") -> "torch.nn.Module":
+    """The module of a trial in eval mode with these parameters and buffers; what is not kept is as it was drawn.
+
+    Raises RuntimeError where they do not fit the model.
+    """
+    import torch
+
+    module = initial(trial, ctx).to(dtype=getattr(torch, trial.dtype)).eval()
+    own = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
+    missing, unexpected = module.load_state_dict(state, strict=False)
+    if wrong := [*(own & set(missing)), *unexpected]:
+        raise RuntimeError(f"{', '.join(sorted(wrong))} only on one side")
+    return module
 
 
 def initial(trial: "Training", ctx: "Context") -> "torch.nn.Module":

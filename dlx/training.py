@@ -124,12 +124,11 @@ class Training(Trial):
         """
         import torch
 
-        from dlx.member import initial
+        from dlx.member import initial, with_weights
 
-        module = initial(self, ctx).to(dtype=getattr(torch, self.dtype)).eval()
         if (state := ctx.parent()) is not None:
-            module.load_state_dict(state, strict=False)
-        return module
+            return with_weights(self, ctx, state)
+        return initial(self, ctx).to(dtype=getattr(torch, self.dtype)).eval()
 
     @classmethod
     def run_pack(
