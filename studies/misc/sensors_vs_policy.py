@@ -20,7 +20,7 @@ Packs hold the seeds of a cell (10 in full, 5 in quick): one array of environmen
 help. Full preset: 840 trials, estimated, not measured, at 2 hours of one core (0 GPU-hours). Needs gymnasium, minigrid.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import dlx
@@ -57,9 +57,6 @@ class Search(dlx.Trial):
 
     def shape(self) -> Hashable:
         return self
-
-    def run(self, ctx: dlx.Context) -> Mapping[str, float]:
-        return self.run_pack([self], [ctx])[0]
 
     @classmethod
     def run_pack(cls, trials: Sequence["Search"], contexts: Sequence[dlx.Context]) -> list[dict[str, float]]:

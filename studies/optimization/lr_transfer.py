@@ -62,13 +62,6 @@ class Transfer(dlx.Trial):
         return [t.summary(ctx, results[i * size : (i + 1) * size])
                 for i, (t, ctx) in enumerate(zip(trials, contexts, strict=True))]
 
-    def run(self, ctx: dlx.Context) -> Mapping[str, float]:
-        """Alone; raises what a training raised."""
-        (result,) = self.run_pack([self], [ctx])
-        if isinstance(result, Exception):
-            raise result
-        return result
-
     def summary(
         self, ctx: dlx.Context, results: Sequence[Mapping[str, float] | Exception]
     ) -> Mapping[str, float] | Exception:
