@@ -103,6 +103,18 @@ def divided(pool: Split, validation: float, test: Split) -> dict[str, Split]:
     return splits | {"test": test}
 
 
+def with_noise(
+    x: "np.ndarray", y: "np.ndarray", noise: "np.ndarray", test_samples: int, validation: float
+) -> dict[str, Split]:
+    """Splits of a regression (samples, ...) whose first samples test; noise is added to targets elsewhere."""
+    import torch
+
+    inputs = torch.from_numpy(x)
+    test, pool = torch.arange(len(x)).tensor_split([test_samples])
+    exact = Split(inputs, torch.from_numpy(y), test)
+    return divided(Split(inputs, torch.from_numpy(y + noise), pool), validation, exact)
+
+
 def check_at_least(least: int, **fields: float) -> None:
     """Raise DeclarationError for a field below the least value that makes sense, or not finite."""
     for name, value in fields.items():

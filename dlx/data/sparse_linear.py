@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dlx.data.base import Dimensions, Split, Streams, check_at_least, check_validation, divided, kept
+from dlx.data.base import Dimensions, Split, Streams, check_at_least, check_validation, kept, with_noise
 from dlx.errors import DeclarationError
 
 
@@ -50,7 +50,6 @@ class SparseLinear:
         Streams used: ``data`` (β and inputs) and ``noise``.
         """
         import numpy as np
-        import torch
 
         rng = streams.rng("data")
         x = rng.standard_normal((self.test_samples + self.n, self.inputs))
@@ -58,8 +57,5 @@ class SparseLinear:
         beta = np.zeros(self.inputs)
         beta[places] = signs[places] / self.nonzero**0.5
         y = x @ beta[:, None]
-        noisy = y + self.noise * streams.rng("noise").standard_normal(y.shape)
-        inputs = torch.from_numpy(x)
-        test, pool = torch.arange(len(x)).tensor_split([self.test_samples])
-        exact = Split(inputs, torch.from_numpy(y), test)
-        return divided(Split(inputs, torch.from_numpy(noisy), pool), self.validation, exact)
+        noise = self.noise * streams.rng("noise").standard_normal(y.shape)
+        return with_noise(x, y, noise, self.test_samples, self.validation)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dlx.data.base import Dimensions, Split, Streams, check_at_least, check_validation, divided, kept
+from dlx.data.base import Dimensions, Split, Streams, check_at_least, check_validation, kept, with_noise
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,10 @@ class TeacherStudent:
 
         Streams used: ``data`` (the teacher and its inputs) and ``noise``.
         """
-        import torch
-
         rng = streams.rng("data")
         first = rng.standard_normal((self.inputs, self.width)) / self.inputs**0.5
         second = rng.standard_normal((self.width, self.outputs)) * (2 / self.width) ** 0.5
         x = rng.standard_normal((self.test_samples + self.n, self.inputs))
         y = (x @ first).clip(min=0.0) @ second
-        noisy = y + self.noise * streams.rng("noise").standard_normal(y.shape)
-        inputs = torch.from_numpy(x)
-        test, pool = torch.arange(len(x)).tensor_split([self.test_samples])
-        exact = Split(inputs, torch.from_numpy(y), test)
-        return divided(Split(inputs, torch.from_numpy(noisy), pool), self.validation, exact)
+        noise = self.noise * streams.rng("noise").standard_normal(y.shape)
+        return with_noise(x, y, noise, self.test_samples, self.validation)
