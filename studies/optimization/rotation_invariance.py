@@ -36,9 +36,8 @@ def twins(
     made = data.QuadraticSigns(n=samples, inputs=inputs, validation=0.0)
     (x, y), (x_test, _) = (split.take(split.rows) for split in (made.load(ctx)[name] for name in ("train", "test")))
     rotation, _ = torch.linalg.qr(torch.randn(inputs, inputs, generator=ctx.generator("rotation"), dtype=x.dtype))
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(ctx.generator("init").get_state())
-        module = models.MLP(width, depth, init="kaiming").build(made.dimensions()).double()
+    model = models.MLP(width, depth, init="kaiming")
+    module = dlx.Training(made, model, optimizer, steps=1, dtype="float64").trained(ctx)
     start = {name: p.detach() for name, p in module.named_parameters()}
     first = next(iter(start))
     plain = trained(module, start, x, y, optimizer, steps, batch_size, ctx.generator("order"))

@@ -84,9 +84,7 @@ def beforehand(source: data.Data, model: models.Model, seed: int) -> "dict[str, 
     train = source.load(ctx)["train"]
     x, y = train.take(train.rows[:SAMPLES])
     x = x.double()
-    with torch.random.fork_rng(devices=[]):  # the initial parameters of Training
-        torch.set_rng_state(ctx.generator("init").get_state())
-        module = model.build(source.dimensions()).double()
+    module = dlx.Training(source, model, optim.SGD(lr=0.1), steps=1, dtype="float64").trained(ctx)
 
     def loss(params: "dict[str, torch.Tensor]", rows: slice = slice(None)) -> "torch.Tensor":
         return losses.CrossEntropy()(functional_call(module, params, (x[rows],)), y[rows]).mean()
