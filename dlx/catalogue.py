@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from dlx.answers import Answer
+from dlx.chosen import Chosen
 from dlx.claims import Verdict
 from dlx.declaration import Declaration
 from dlx.errors import DlxError
@@ -81,9 +82,9 @@ def _cost(entry: Entry, answer: Answer, home: str | None) -> str:
     ran = store.trials(set(results.table["key"].to_pylist()), ["seconds", "members"])
     if not len(ran):
         return ""
-    preset = "" if answer.variant == FULL else f" --preset {answer.variant}"
+    command = Chosen(entry.short, None if answer.variant == FULL else answer.variant).command("run")
     missing = f", {results.missing:,} final trials are missing" if results.missing else ""
-    return (f"`dlx run {entry.name.rpartition('/')[2]}{preset}`: {count(len(ran), 'trial')} in packs of up to "
+    return (f"`{command}`: {count(len(ran), 'trial')} in packs of up to "
             f"{pc.max(ran['members']).as_py():,}, {duration(pc.sum(ran['seconds']).as_py())} of computing{missing}.")
 
 

@@ -14,7 +14,7 @@ from dlx import runs
 from dlx.chosen import Chosen
 from dlx.errors import DeclarationError, DlxError
 from dlx.executors.local import leave, stray_threads
-from dlx.printed import say_job, say_results, show_table, warn
+from dlx.printed import say_job, say_list, say_results, show_table, warn
 from dlx.runs import FAILED, MISSING, REFUSED
 from dlx.text import clean
 
@@ -53,19 +53,14 @@ def list_(
 ) -> None:
     """List every study with its question, how many of its trials are stored, and how its claims came out."""
     from dlx import listing
-    from dlx.printed import listed
 
     found, problems = listing.entries(home)
     if markdown or out is not None:
         from dlx import catalogue
 
         catalogue.write(found, home, out)
-    elif found:
-        show_table(listed(found))
     else:
-        print("There are no studies here; put study files into a folder named studies.")
-    if not markdown and out is None and (rate := listing.false_discoveries(found)):
-        print(f"\n{rate}")
+        say_list(found)
     warn(*problems)
 
 

@@ -26,7 +26,7 @@ from dlx.store import Store
 from dlx.study import Study
 from dlx.trial import values
 
-ASKED = "you asked for it"  # why a run stopped
+INTERRUPTED = "you asked for it"  # why a run stopped
 LIVES = 3  # workers that may die under one trial: two may be killed from outside by chance, a third is its own doing
 
 
@@ -266,7 +266,7 @@ class Driver:
     def interrupt(self, *_: Any) -> None:
         """Ctrl-C or SIGTERM: once, finish what runs; twice, stop now."""
         self.interrupts += 1
-        self.stopped = self.stopped or ASKED
+        self.stopped = self.stopped or INTERRUPTED
         if self.interrupts == 1:
             self.view.say("Stopping: what runs is finished and stored; once more to stop at once.")
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,8 @@ from dlx.study import FULL, Study
 class Entry:
     """One study: ``stored`` trials of ``wanted`` ones (None: not known here), and its answer, None before it ran.
 
-    name: that of its file; title: what the home calls it; study: None where there is no file.
+    name: that of its file; short: the shortest that finds it; title: what the home calls it; study: None where there
+    is no file.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Entry:
     wanted: int | None
     answer: Answer | None
     problem: str = ""
+    short: str = ""
 
     @property
     def verdicts(self) -> str:
@@ -48,6 +50,9 @@ def entries(home: str | None = None) -> tuple[list[Entry], list[str]]:
     listed = [_entry(one.name, one.study, home) for one in found if one.study is not None]
     known = {one.study.name for one in found if one.study is not None}
     listed += [_alone(name, home) for name in studies(home) if name not in known]
+    ends = [entry.name.rpartition("/")[2] for entry in listed]
+    listed = [replace(entry, short=end if ends.count(end) == 1 else entry.name)
+              for entry, end in zip(listed, ends, strict=True)]
     return listed, [one.problem for one in found if one.problem]
 
 

@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,22 +38,30 @@ def show_table(what: Any, table: Any = None) -> None:
         print(plain(shown, console.width))
 
 
-def listed(entries: Sequence["Entry"]) -> "RenderableType":
-    """The listing of studies as a table, each by the shortest name that finds it."""
+def say_list(entries: Sequence["Entry"]) -> None:
+    """Print studies as a table, each by the shortest name that finds it, and how many verdicts may be wrong."""
+    from dlx.listing import false_discoveries
+
+    if entries:
+        show_table(_listed(entries))
+    else:
+        print("There are no studies here; put study files into a folder named studies.")
+    if rate := false_discoveries(entries):
+        print(f"\n{rate}")
+
+
+def _listed(entries: Sequence["Entry"]) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for column, wraps in (("study", False), ("stored/wanted", False), ("verdicts", True), ("question", True)):
         table.add_column(column, no_wrap=not wraps, justify="right" if column.startswith("stored") else "left")
-    ends = Counter(e.name.rpartition("/")[2] for e in entries)
     for e in entries:
-        end = e.name.rpartition("/")[2]
-        name = end if ends[end] == 1 else e.name
         stored = "?" if e.stored is None else f"{e.stored:,}"
         wanted = "" if e.stored is None else "/?" if e.wanted is None else f"/{e.wanted:,}"
         question = f"{e.question} ({e.problem})" if e.problem else e.question
-        table.add_row(*(Text(clean(text)) for text in (name, stored + wanted, e.verdicts, question)))
+        table.add_row(*(Text(clean(text)) for text in (e.short, stored + wanted, e.verdicts, question)))
     return table
 
 

@@ -51,7 +51,7 @@ def run_all(preset: str | None, home: str | None, asked: Asked) -> int:
 
     Studies without the preset are left out. Returns the largest exit code.
     """
-    from dlx.driver import ASKED
+    from dlx.driver import INTERRUPTED
 
     studies, code = _studies(preset, home)
     with _one_ray(studies, asked):
@@ -69,7 +69,7 @@ def run_all(preset: str | None, home: str | None, asked: Asked) -> int:
             if not asked.quiet:
                 say_verdicts(chosen, results)
                 print(f"{time.monotonic() - began:.0f} s\n")
-            if results.stopped == ASKED:
+            if results.stopped == INTERRUPTED:
                 break
     return code
 
