@@ -162,6 +162,11 @@ class Driver:
         for job in reversed(flight.jobs):
             self.agenda.put_back(job)
 
+    def refuse(self, pack: Pack, error: DlxError) -> None:
+        """The pack cannot be begun: the run ends, and its error is this one."""
+        self.give_back(pack)
+        self._fail(error)
+
     @property
     def finished(self) -> bool:
         """Nothing is left to take, now or later."""

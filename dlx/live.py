@@ -114,6 +114,48 @@ class Shield:
                 call(view)
 
 
+class Turns:
+    """A view that several runs share: it shows the one that started first, and names who says something."""
+
+    def __init__(self, view: View) -> None:
+        self.view, self.waiting = view, list["Turn"]()
+
+
+class Turn:
+    """A run's part of a shared view, under its name: it is shown once those that started earlier have stopped."""
+
+    def __init__(self, turns: Turns, name: str) -> None:
+        self._turns, self._name = turns, name
+        self._shown: tuple[str, Progress] | None = None
+
+    def start(self, name: str, progress: Progress) -> None:
+        """Show it now, or when its turn has come."""
+        self._shown = name, progress
+        self._turns.waiting.append(self)
+        if self._turns.waiting[0] is self:
+            self._turns.view.start(name, progress)
+
+    def update(self, progress: Progress) -> None:
+        """Show it if this is its turn."""
+        if self._turns.waiting[:1] == [self]:
+            self._turns.view.update(progress)
+
+    def say(self, line: str) -> None:
+        """Say it at once, with the name."""
+        self._turns.view.say(f"{self._name}: {line}")
+
+    def stop(self) -> None:
+        """Leave the view to the next."""
+        waiting = self._turns.waiting
+        first = waiting[:1] == [self]
+        if self in waiting:
+            waiting.remove(self)
+        if first:
+            self._turns.view.stop()
+            if waiting and (shown := waiting[0]._shown) is not None:
+                self._turns.view.start(*shown)
+
+
 class Quiet:
     """Says what must be said and nothing else."""
 

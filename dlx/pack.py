@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Protocol, TypeVar
 
-from dlx.errors import DeclarationError
+from dlx.errors import DeclarationError, DlxError
 from dlx.partials import Partial
 from dlx.pruning import Prune
 from dlx.records import Records
@@ -97,6 +97,9 @@ class Feed(Protocol):
 
     def give_back(self, pack: Pack) -> None:
         """The pack was taken and never begun."""
+
+    def refuse(self, pack: Pack, error: DlxError) -> None:
+        """The pack was taken and can never be begun here, nor can others of its study; the error says why."""
 
     @property
     def finished(self) -> bool:

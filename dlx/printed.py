@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,14 +85,14 @@ def say_results(chosen: Chosen, results: "Results") -> None:
             print(f"{kind}   {clean(file)}")
 
 
-def say_verdicts(chosen: Chosen, results: "Results") -> None:
-    """Print verdicts, how many trials failed, and where the report lies."""
+def verdicts_of(chosen: Chosen, results: "Results") -> Iterator[str]:
+    """Lines: verdicts, how many trials failed, and where the report lies."""
     if verdicts := results.verdicts():
-        print(verdicts)
+        yield from str(verdicts).splitlines()
     if failed := len(results.failed()):
-        print(f"{failed:,} trials failed; see {chosen.command('show')}")
+        yield f"{failed:,} trials failed; see {chosen.command('show')}"
     for file in _reported(results, "*.html"):
-        print(f"report   {clean(file)}")
+        yield f"report   {clean(file)}"
 
 
 def say_job(chosen: Chosen, job: "Job | None") -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dlx import checkpoint
+from dlx.errors import DlxError
 from dlx.kept import cells_of, trial_of
 from dlx.pack import Executor, Member, Pack, Resources
 from dlx.partials import Partial
@@ -101,6 +102,9 @@ class _Queue:
     def give_back(self, pack: Pack) -> None:
         self._running -= 1
         self._packs.appendleft(pack)
+
+    def refuse(self, pack: Pack, error: DlxError) -> None:
+        raise error
 
     @property
     def finished(self) -> bool:

@@ -3,7 +3,8 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from dlx import lease, provenance
@@ -53,9 +54,65 @@ def run(
     is started where that can be known.
     """
     budget = Budget(max_seconds, max_trials, max_gpu_hours)
+    with prepared(study, home, budget, retry_failed, wait, view or choose(), tracking_uri) as one:
+        if not one.driver.finished:
+            engine = executor_for(executor, address, one.store.folder, study)
+            one.begin(engine)
+            try:
+                with interrupts(one.driver.interrupt):
+                    engine.run(one.driver)
+            finally:
+                one.end()
+        return one.conclude()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A study that this process alone may run: its driver, to be fed to an executor between ``begin`` and ``end``."""
+
+    study: Study
+    store: Store
+    driver: Driver
+    tracking: Tracking | None
+    view: View
+
+    def begin(self, executor: Executor) -> None:
+        """Show progress and send to MLflow from now on what the executor brings."""
+        self.driver.executor, self.driver.ledger.tracking = executor, self.tracking
+        if self.tracking is not None:
+            self.tracking.start()
+        self.driver.view.start(self.study.name, self.driver.progress)
+
+    def end(self) -> None:
+        """Store what ran, whatever happened; raises what stopped it."""
+        self.driver.commit()
+        self.driver.view.stop()
+        if self.driver.error is None:
+            return
+        if self.driver.ledger.unwritten:
+            self.view.say(f"{self.driver.ledger.unwritten:,} finished trials could not be stored; they will run again.")
+        raise self.driver.error
+
+    def conclude(self) -> Results:
+        """The results, with verdicts and report written and MLflow brought up to date."""
+        self.driver.commit()
+        if self.driver.stopped:
+            self.view.say(f"Stopped before the end: {self.driver.stopped}.")
+        results = conclude(self.study, self.store, self.tracking, self.view, ran=self.driver.begun > 0)
+        results.stopped = self.driver.stopped or ""
+        return results
+
+
+@contextlib.contextmanager
+def prepared(
+    study: Study, home: str | None, budget: Budget, retry_failed: bool, wait: bool, view: View,
+    tracking_uri: str | None,
+) -> Iterator[Run]:
+    """A run of a study, held against other drivers meanwhile, with all that can be known to be wrong refused; see
+    ``run``."""
     budget.check()
     _check(study)
-    view = Shield(view or choose())
+    view = Shield(view)
     store = Store(study.name, home)
     tracking, made_with, said = None, provenance.collect(), Declaration.of(study)
     if tracking_uri != "off":
@@ -72,17 +129,10 @@ def run(
         for sentence in (*store.damaged, *_stale(study, store), *weightless(study, store, memory.statuses)):
             view.say(sentence)
         try:
-            if driver.finished:
-                driver.commit()
-            else:
-                _carry_out(driver, tracking, executor, address)
-            if driver.stopped:
-                view.say(f"Stopped before the end: {driver.stopped}.")
-            results = conclude(study, store, tracking, view, ran=driver.begun > 0)
-            results.stopped = driver.stopped or ""
-            return results
+            yield Run(study, store, driver, tracking, view)
         except BaseException:
-            _say(view, tracking.close(patience=0.0) if tracking else None)
+            if tracking is not None and (missed := tracking.close(patience=0.0)):
+                view.say(missed)
             raise
 
 
@@ -135,35 +185,10 @@ def _stale(study: Study, store: Store) -> list[str]:
     ]
 
 
-def _carry_out(
-    driver: Driver, tracking: Tracking | None, executor: Literal["ray", "local"] | Executor, address: str | None
-) -> None:
-    """Run until the driver is finished; whatever happens, what ran is stored. Raises what stopped it."""
-    driver.executor = _executor(driver.study, executor, address, driver.store.folder)
-    driver.ledger.tracking = tracking
-    if tracking is not None:
-        tracking.start()
-    driver.view.start(driver.study.name, driver.progress)
-    try:
-        with _interrupts(driver):
-            driver.executor.run(driver)
-    finally:
-        driver.commit()
-        driver.view.stop()
-    if driver.error is not None:
-        if driver.ledger.unwritten:
-            driver.view.say(f"{driver.ledger.unwritten:,} finished trials could not be stored; they will run again.")
-        raise driver.error
-
-
-def _say(view: View, sentence: str | None) -> None:
-    if sentence:
-        view.say(sentence)
-
-
-def _executor(
-    study: Study, executor: Literal["ray", "local"] | Executor, address: str | None, folder: str
+def executor_for(
+    executor: str | Executor, address: str | None, folder: str, study: Study | None = None
 ) -> Executor:
+    """The executor of this name, or itself; folder: in the home (a URL); study: the one that it is for, if for one."""
     if executor == "local":
         from dlx.executors.local import Local
 
@@ -171,9 +196,9 @@ def _executor(
     if executor == "ray":
         from dlx.executors.tune import Tune
 
-        objective = study.objective
+        objective = study.objective if study else None
         return Tune(
-            address, scheduler=study.scheduler, metric=objective.metric if objective else None,
+            address, scheduler=study.scheduler if study else None, metric=objective.metric if objective else None,
             mode="max" if objective and objective.sign < 0 else "min", folder=folder,
         )
     if isinstance(executor, str):
@@ -182,14 +207,14 @@ def _executor(
 
 
 @contextlib.contextmanager
-def _interrupts(driver: Driver) -> Iterator[None]:
-    """Ctrl-C and SIGTERM are the driver's, in the main thread."""
+def interrupts(handler: Callable[..., None]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM are the handler's meanwhile, in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, driver.interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, was in before.items():
+            signal.signal(number, was)

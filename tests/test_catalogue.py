@@ -58,7 +58,8 @@ def run_all(here, code):
 def test_all_studies_run_one_after_the_other_and_none_stops_the_others(here):
     out, err = run_all(here, code=4)
     assert out.count("supported    wider") == 2 and "10 trials failed; see dlx show theme/wrong --preset quick" in out
-    assert next(line for line in out.splitlines() if line.endswith("--preset quick")) == "theme/one --preset quick"
+    ended = [line.partition(" ")[0] for line in out.splitlines() if " --preset quick: " in line]
+    assert ended == ["theme/one", "theme/two", "theme/wrong"] and "3 studies in " in out
     assert "without a preset 'quick', and so left out: theme/bare." in err
     (here / "studies" / "theme" / "wrong.py").write_text("STUDY = 3")
     out, err = run_all(here, code=2)
@@ -96,11 +97,10 @@ def test_a_stop_stops_all(here):
         cwd=here, env={**os.environ, "DLX_HOME": str(here / "home")}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        while "theme/one --preset quick" not in process.stdout.readline():
+        while "one: 2 cells" not in process.stdout.readline():
             pass
-        process.stdout.readline()  # the view: its handlers of signals are there
         time.sleep(0.7)
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
-    assert process.returncode == 3 and "Stopping: what runs is finished and stored" in out
+    assert process.returncode == 3 and "theme/one: Stopping: what runs is finished and stored" in out
     assert "theme/two" not in out and "theme/wrong" not in out

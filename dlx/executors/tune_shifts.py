@@ -103,8 +103,12 @@ class Desk:
     def _take(self) -> None:
         if (pack := self.feed.take()) is None:
             return
+        try:
+            self.cluster.check(pack.resources)
+        except ExecutorError as e:
+            self.feed.refuse(pack, e)
+            return
         self.in_hand.append(pack)
-        self.cluster.check(pack.resources)
         self._smallest = min(pack.resources, self._smallest or pack.resources)
 
     def result(self, name: str, result: dict[str, Any]) -> bool:

@@ -51,6 +51,10 @@ class Packs:
         self.flying.remove(pack)
         self.returned.append(pack)
 
+    def refuse(self, pack, error):
+        self.give_back(pack)
+        raise error
+
     @property
     def finished(self):
         return self.stopped or not (self.queue or self.flying)
