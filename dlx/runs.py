@@ -107,7 +107,7 @@ class _Heard:
     def _hear(self, chosen: Chosen, outcome: "Results | DlxError", seconds: float) -> None:
         if isinstance(outcome, DlxError):
             self.code = max(self.code, REFUSED)
-            warn(str(outcome))
+            warn(f"{chosen.name}: {outcome}")
             return
         self.code = max(self.code, _code(outcome))
         if self._asked.quiet:

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from command import PROGRAM, dlx
 
 STUDY = '''
 import dlx
@@ -26,13 +27,6 @@ STUDY = dlx.Study(
 )
 '''
 
-PROGRAM = """# without the studies of dlx itself
-import dlx.loading, dlx.cli, pathlib
-dlx.loading.roots = lambda: [pathlib.Path.cwd() / 'studies']
-dlx.cli.main()
-"""
-
-
 @pytest.fixture
 def here(tmp_path):
     folder = tmp_path / "studies" / "theme"
@@ -41,14 +35,6 @@ def here(tmp_path):
                                 ("bare", "pass", {}), ("wrong", "raise RuntimeError('no')", {"quick": {"seeds": 5}})):
         (folder / f"{name}.py").write_text(STUDY.format(trial=f"Toy{name}", name=name, body=body, presets=presets))
     return tmp_path
-
-
-def dlx(here, *words, code=0):
-    environment = {**os.environ, "DLX_HOME": str(here / "home"), "COLUMNS": "120"}
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *words], cwd=here, env=environment, capture_output=True,
-                          text=True, check=False)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout, done.stderr
 
 
 def run_all(here, code):
