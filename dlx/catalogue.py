@@ -19,7 +19,7 @@ from dlx.report.files import folder_in
 from dlx.report.markdown import escape, rows
 from dlx.results import Results
 from dlx.store import Store
-from dlx.study import FULL
+from dlx.study import CUSTOM, FULL
 from dlx.text import count
 
 PICTURES = "pictures"  # the folder beside the file
@@ -82,7 +82,8 @@ def _cost(entry: Entry, answer: Answer, home: str | None) -> str:
     ran = store.trials(set(results.table["key"].to_pylist()), ["seconds", "members"])
     if not len(ran):
         return ""
-    command = Chosen(entry.short, None if answer.variant == FULL else answer.variant).command("run")
+    preset = None if answer.variant in (FULL, CUSTOM) else answer.variant
+    command = Chosen(entry.short, preset, ("…",) if answer.variant == CUSTOM else ()).command("run")
     missing = f", {results.missing:,} final trials are missing" if results.missing else ""
     return (f"`{command}`: {count(len(ran), 'trial')} in packs of up to "
             f"{pc.max(ran['members']).as_py():,}, {duration(pc.sum(ran['seconds']).as_py())} of computing{missing}.")

@@ -64,6 +64,8 @@ def test_the_catalogue_shows_what_is_stored(here):
     assert re.search(r"`dlx run two --preset quick`: 12 trials in packs of up to 1, .* of computing\.", out)
     assert re.search(r"- \*\*supported\*\* .*6 seeds", out)
     assert "## theme/bare" not in out and "| theme/bare |" in out
+    dlx(here, "run", "bare", "--set", "seeds=9", "--executor", "local", "--tracking-uri", "off")
+    assert "`dlx run bare --set '…'`: 18 trials" in dlx(here, "list", "--markdown")[0]
     out, _ = dlx(here, "list", "--out", "page/README.md")
     page = (here / "page" / "README.md").read_text()
     assert not out and "![Is one \\| \\*better\\* when wide?](pictures/one.png)" in page

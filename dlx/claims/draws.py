@@ -43,9 +43,9 @@ class Draws:
         if lost and not np.isfinite(self.worst):
             raise DlxError(f"No final trial of the study has a finite {self.metric}; correct what makes them diverge.")
         if lost:
-            raise DlxError(
-                f"{lost} of {len(self._value)} final trials returned no {self.metric}; return it from each of them."
-            )
+            fix = ("train longer, or state the claim of a threshold that all reach, of restricted=True, or as Sooner"
+                   if self.metric.startswith("crossing/") else "return it from each of them")
+            raise DlxError(f"{lost} of {len(self._value)} final trials returned no {self.metric}; {fix}.")
 
     def _by_unit(self) -> Floats:
         """Means (cells, units, …), NaN where there is nothing."""

@@ -100,6 +100,13 @@ def test_a_metric_that_nobody_returned_is_named(tmp_path):
     found = only(truths.fill(truths.study([CLAIM], 5, arm="ab"), tmp_path / "some", sometimes))
     assert found.outcome == "undecided" and found.reasons[0].startswith("2 of 10 final trials returned no test/loss")
 
+    def later(labels, seed):
+        return {**truth(labels, seed), **({"crossing/fit": 3.0} if seed else {})}
+
+    claim = Lower("crossing/fit", A, B)
+    found = only(truths.fill(truths.study([claim], 5, arm="ab"), tmp_path / "later", later))
+    assert "2 of 10 final trials returned no crossing/fit; train longer" in found.reasons[0]
+
 
 def test_tests_that_do_not_fit_say_so(tmp_path):
     claims = [Lower("test/loss", A, B, test="trimmed"), Lower("test/loss", A, B, test="exact")]
