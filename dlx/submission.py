@@ -1,7 +1,6 @@
 """Runs on a cluster, detached: a study is submitted as a job that starts its driver anew when something kills it."""
 
 import os
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,7 +57,7 @@ def follow(chosen: Chosen, address: str, once: bool) -> Job | None:
     found = jobs.of(name)
     if found and not once:
         for piece in jobs.log(found[0]):
-            sys.stdout.write("".join(c if c == "\n" else clean(c) for c in piece))
+            print("".join(c if c == "\n" else clean(c) for c in piece), end="", flush=True)
         found = jobs.of(name)
     return found[0] if found else None
 

@@ -2,124 +2,34 @@
 
 import os
 import re
-import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
+from contextlib import ExitStack, closing, suppress
 
 import psutil
 import pytest
+from heads import LOOPBACK, PATIENCE, STUDY, Project, head_of_ray, until
 
 from dlx.store import Store
 
-STUDY = '''
-import os, time
-from dataclasses import dataclass
-from pathlib import Path
-import dlx
-from helper import SQUARE
-
-@dataclass(frozen=True)
-class Nap(dlx.Trial):
-    number: int
-    def run(self, ctx):
-        time.sleep({seconds})
-        return {{"loss": SQUARE(self.number)}}
-
-STUDY = dlx.Study(name="{name}", question="Does it end?", template=Nap(dlx.grid(*range({trials}))))
-'''
 SECRET = "hunter2-correct-horse"
-
-
-def free_ports(count):
-    with_socket = [socket.socket() for _ in range(count)]
-    for one in with_socket:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in with_socket]
-    for one in with_socket:
-        one.close()
-    return ports
+FIXED = (8265, 10001, 52365)  # ports that a head takes unless it is told otherwise: dashboard, client, agent
 
 
 @pytest.fixture(scope="module")
 def head():
-    """A head on loopback: the address of its dashboard, and the environment that speaks to it."""
-    scratch = Path(tempfile.mkdtemp(prefix="dlxjob", dir="/tmp"))
-    port, dashboard = free_ports(2)
-    environment = {
-        **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    }
-    environment.pop("RAY_ADDRESS", None)
-    node = subprocess.Popen(
-        [Path(sys.executable).parent / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1",
-         f"--port={port}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1", "--num-cpus=2",
-         f"--temp-dir={scratch}", "--object-store-memory=100000000", "--disable-usage-stats"],
-        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        yield f"http://127.0.0.1:{dashboard}", environment, scratch
-    finally:
-        family = [psutil.Process(node.pid), *psutil.Process(node.pid).children(recursive=True)]
-        node.terminate()
-        _, left = psutil.wait_procs(family, timeout=20)
-        for process in left:
-            process.kill()
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-class Project:
-    """A folder with a study and a home, and dlx in it."""
-
-    def __init__(self, folder, head, name, trials, seconds):
-        self.folder, self.name, (self.address, self.environment, self.ray) = folder / "project", name, head
-        self.home = folder / "home"
-        self.folder.mkdir()
-        self.home.mkdir()
-        (self.folder / "helper.py").write_text("SQUARE = lambda x: float(x * x)\n")
-        self.study = STUDY.format(name=name, trials=trials, seconds=seconds)
-        (self.folder / "nap.py").write_text(self.study)
-
-    def dlx(self, *words, code=0):
-        done = subprocess.run([sys.executable, "-m", "dlx.cli", *words], cwd=self.folder, env=self.environment,
-                              capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def submit(self):
-        """Once the head is up."""
-        for _ in range(60):
-            done = subprocess.run(
-                [sys.executable, "-m", "dlx.cli", "submit", "nap.py", "--address", self.address, "--home", self.home,
-                 "--tracking-uri", "off"],
-                cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
-            if done.returncode == 0:
-                return re.search(r"^job +(\S+)$", done.stdout, re.M)[1]
-            assert "takes jobs" in done.stderr, done.stderr
-            time.sleep(1)
-        pytest.fail(done.stderr)
-
-    @property
-    def stored(self):
-        store = Store(self.name, str(self.home))
-        return len(store.statuses()) if (self.home / "studies" / self.name).is_dir() else 0
-
-    def drivers(self):
-        """The processes of ``dlx run`` on it."""
-        return [p for p in psutil.process_iter(["cmdline"])
-                if (line := p.info["cmdline"] or []) and str(self.home) in line and "dlx.cli" in line]
-
-
-def until(condition, seconds=120):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.2)
-    return found
+    """A head beside which something else holds the ports that Ray takes by default."""
+    with ExitStack() as taken:
+        for port in FIXED:
+            other = taken.enter_context(closing(socket.socket()))
+            try:
+                other.bind((LOOPBACK, port))
+                other.listen()
+            except OSError:
+                pass  # another Ray of this machine holds it
+        yield taken.enter_context(head_of_ray())
 
 
 def test_a_job_ships_the_project_without_its_secrets_and_runs_detached(head, tmp_path):
@@ -131,43 +41,47 @@ def test_a_job_ships_the_project_without_its_secrets_and_runs_detached(head, tmp
     look = "print('sees', sorted(p.name for p in Path('.').rglob('*')))"
     (project.folder / "nap.py").write_text(project.study.replace("import dlx\n", f"import dlx\n{look}\n"))
     job = project.submit()
-    out = project.dlx("watch", "nap.py", "--address", project.address)
+    out = project.dlx("watch", "nap.py", "--address", head.address)
     assert f"{job}: succeeded" in out and "6/6 trials" in out
     here, seen, *_ = re.findall(r"sees (\[.*\])", out)  # loaded by watch, and then on the head
     assert "deploy.pem" in here and "helper.py" in seen and not re.search(r"\.env|pem|credentials", seen)
     assert project.stored == 6
-    for place in (project.home, project.ray):  # results; what was shipped, and logs
+    for place in (project.home, head.folder):  # results; what was shipped, and logs
         grep = ["grep", "--recursive", "--files-with-matches", "--text", "--devices=skip", SECRET, str(place)]
-        assert subprocess.run(grep, capture_output=True, text=True, check=False).stdout == ""
+        assert subprocess.run(grep, capture_output=True, text=True, check=False, timeout=60).stdout == ""
     assert "nothing runs; 6/6 trials" in project.dlx("watch", "nap.py", "--home", str(project.home), "--once")
-    assert "succeeded" in project.dlx("watch", "nap.py", "--address", project.address, "--once")
+    assert "succeeded" in project.dlx("watch", "nap.py", "--address", head.address, "--once")
+    refused = project.run("watch", "nap.py", "--address", head.address, RAY_AUTH_TOKEN="0" * 64)
+    assert refused.returncode == 2 and "address and token are right" in refused.stderr.splitlines()[-1]
+    assert "Traceback" not in refused.stderr
 
 
 def test_a_driver_that_is_killed_is_started_again_and_nothing_runs_twice(head, tmp_path):
     project = Project(tmp_path, head, "killed", trials=24, seconds=0.5)
     job = project.submit()
-    assert "runs there already" in project.dlx("submit", "nap.py", "--address", project.address, "--home",
+    assert "runs there already" in project.dlx("submit", "nap.py", "--address", head.address, "--home",
                                                str(project.home), code=2)
-    until(lambda: project.stored >= 3)
+    until(lambda: project.stored >= 3, what="three stored trials")
     (driver,) = project.drivers()
+    before = project.keys
     driver.send_signal(signal.SIGKILL)
-    out = project.dlx("watch", "nap.py", "--address", project.address)
+    out = project.dlx("watch", "nap.py", "--address", head.address)
     assert f"{job}: succeeded" in out and "the driver ended with -9; 4 attempts left" in out
-    assert project.stored == 24 and "24/24 trials" in out
+    assert project.stored == 24 and before <= project.keys and "24/24 trials" in out
 
 
 def test_a_stopped_job_stores_what_runs_and_goes_on_when_it_is_submitted_again(head, tmp_path):
     project = Project(tmp_path, head, "stopped", trials=16, seconds=1.0)
     job = project.submit()
-    until(lambda: project.stored >= 2)
-    assert f"{job} was asked to stop." in project.dlx("stop", "nap.py", "--address", project.address)
-    out = project.dlx("watch", "nap.py", "--address", project.address)
+    until(lambda: project.stored >= 2, what="two stored trials")
+    assert f"{job} was asked to stop." in project.dlx("stop", "nap.py", "--address", head.address)
+    out = project.dlx("watch", "nap.py", "--address", head.address)
     assert f"{job}: stopped" in out and "what runs is finished and stored" in out and "ended with" not in out
     before = project.stored
     assert 2 <= before < 16
-    assert "No job" in project.dlx("stop", "nap.py", "--address", project.address)
+    assert "No job" in project.dlx("stop", "nap.py", "--address", head.address)
     again = project.submit()
-    assert f"{again}: succeeded" in project.dlx("watch", "nap.py", "--address", project.address)
+    assert f"{again}: succeeded" in project.dlx("watch", "nap.py", "--address", head.address)
     assert project.stored == 16
 
 
@@ -183,9 +97,34 @@ def test_a_stopped_job_stores_what_runs_and_goes_on_when_it_is_submitted_again(h
 ])
 def test_what_cannot_go_on_there_is_refused_here(tmp_path, words, said):
     (tmp_path / "helper.py").write_text("SQUARE = float")
-    (tmp_path / "nap.py").write_text(STUDY.format(name="nap", trials=2, seconds=0))
+    (tmp_path / "nap.py").write_text(STUDY.format(name="nap", trials=2, seconds=0, marks=str(tmp_path)))
     environment = {k: v for k, v in os.environ.items() if k not in ("DLX_HOME", "MLFLOW_TRACKING_URI")}
     done = subprocess.run(
         [sys.executable, "-m", "dlx.cli", "submit", "nap.py", "--address", "http://127.0.0.1:9", *words], cwd=tmp_path,
-        env={**environment, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+        env={**environment, "PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))},
+        capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_supervisor_whose_job_is_lost_ends_its_driver_and_starts_no_other(tmp_path):
+    """Its parent dies, as Ray's process of a job does with its head."""
+    naps = STUDY.format(name="orphan", trials=50, seconds=0.3, marks=str(tmp_path))
+    (tmp_path / "helper.py").write_text("SQUARE = float")
+    (tmp_path / "nap.py").write_text(naps)
+    words = [sys.executable, "-m", "dlx.supervise", "3", "run", "nap.py", "--executor", "local", "--home",
+             str(tmp_path / "home"), "--tracking-uri", "off"]
+    parent = psutil.Popen([sys.executable, "-c", f"import subprocess; subprocess.run({words!r})"], cwd=tmp_path,
+                          stderr=subprocess.DEVNULL, start_new_session=True)
+    store = Store("orphan", str(tmp_path / "home"))
+    until(lambda: list(tmp_path.glob("3-*")), what="three trials")
+    family = parent.children(recursive=True)
+    parent.kill()
+    parent.wait(timeout=60)
+    try:
+        assert not psutil.wait_procs(family, timeout=PATIENCE)[1]
+        ran = len(list(tmp_path.glob("*-*")))
+        assert 3 < ran == len(store.statuses()) < 50  # it was asked to end, and stored what ran
+    finally:
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
