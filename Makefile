@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(BIN)/dlx run double_descent --preset quick
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
