@@ -53,13 +53,17 @@ class Relay:
             self._left.clear()
             for leg in [*self._open]:
                 self._leave(leg, e)
+            if isinstance(e, DlxError):
+                self._concluding.finish()
             raise
         self._concluding.finish()
 
     def interrupt(self, *_: object) -> None:
-        """Ctrl-C or SIGTERM: once, finish what runs and begin no other study; twice, stop now."""
+        """Ctrl-C or SIGTERM: once, finish what runs and begin no other study; twice, or when nothing runs, stop now."""
         self.stopped = True
         self._left.clear()
+        if not self._open:
+            raise KeyboardInterrupt
         for leg in self._open:
             leg.run.driver.interrupt()
 
@@ -105,7 +109,8 @@ class Relay:
     def finished(self) -> bool:
         """No study has anything left."""
         while True:
-            for leg in [leg for leg in self._open if leg.run.driver.finished]:
+            out = {id(leg) for leg in self._owners.values()}  # a study that was stopped gets back what runs
+            for leg in [leg for leg in self._open if leg.run.driver.finished and id(leg) not in out]:
                 self._end(leg)
             if self._open or self._begin_next() is None:
                 return not self._open

@@ -10,6 +10,8 @@ import time
 import pytest
 from command import PROGRAM, dlx
 
+from dlx.store import Store
+
 STUDY = '''
 import dlx
 from dlx import claims, figures
@@ -74,21 +76,34 @@ def test_the_catalogue_shows_what_is_stored(here):
     assert "cannot be written" in dlx(here, "list", "--out", "file/README.md", code=2)[1]
 
 
-def test_a_stop_stops_all(here):
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_a_stop_stops_all_and_loses_nothing(here, executor):
     slow = "import time; time.sleep(0.5)"
     for name in ("one", "two"):
         text = STUDY.format(trial=f"Toy{name}", name=name, body=slow, presets={"quick": {"seeds": 5}})
         (here / "studies" / "theme" / f"{name}.py").write_text(text)
+    words = ("run", "--all", "--preset", "quick", "--executor", executor, "--tracking-uri", "off")
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "run", "--all", "--preset", "quick", "--executor", "local",
-         "--tracking-uri", "off"],
-        cwd=here, env={**os.environ, "DLX_HOME": str(here / "home")}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
+        [sys.executable, "-c", PROGRAM, *words], cwd=here, env={**os.environ, "DLX_HOME": str(here / "home")},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:
         while "one: 2 cells" not in process.stdout.readline():
             pass
-        time.sleep(0.7)
+        while not (begun := stored(here)):
+            time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         out = process.stdout.read()
     assert process.returncode == 3 and "theme/one: Stopping: what runs is finished and stored" in out
-    assert "theme/two" not in out and "theme/wrong" not in out
+    assert begun <= stored(here) < 20 and "theme/wrong" not in out
+    if executor == "local":
+        assert "theme/two" not in out
+    dlx(here, *words, code=4)
+    assert stored(here) == 20
+
+
+def stored(here):
+    """Trials of the studies one and two, each once."""
+    keys = [Store(name, str(here / "home")).trials(columns=["key"])["key"].to_pylist() for name in ("one", "two")
+            if (here / "home" / "studies" / name).is_dir()]
+    assert all(len(set(some)) == len(some) for some in keys)
+    return sum(map(len, keys))
