@@ -56,7 +56,8 @@ class Declaration:
 
     ``variant``: ``full``, the name of a preset, or ``custom``; ``axes``: name → labels; ``nuisance``: name → what it
     may be; ``metrics``: names of what its trials return, None where only a run can tell; ``origin``: what it was last
-    run with, such as ``command``, ``commit``, ``versions.torch``; ``grid``: a row a cell, see ``dlx.wanted.grid``.
+    run with, such as ``command``, ``commit``, ``versions.torch``; ``grid``: a row a cell, see ``dlx.wanted.grid``;
+    ``notes``: paragraphs for its reader.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Declaration:
     figures: tuple[Any, ...]
     grid: pa.Table = dataclasses.field(compare=False)
     origin: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+    notes: str = ""
 
     @classmethod
     def of(cls, study: Study) -> "Declaration":
@@ -87,7 +89,7 @@ class Declaration:
                 search.algorithm, search.identity(), search.trials, search.repeats, search.top, search.recheck),
             seeds=study.seed_list, looks=tuple(study.looks), metrics=study.metric_names,
             scheduled=study.scheduler is not None, claims=tuple(study.claims), figures=tuple(study.figures),
-            grid=wanted.grid(study),
+            grid=wanted.grid(study), notes=study.notes,
         )
 
     @property

@@ -6,15 +6,16 @@ of the same place in the latter.
 
 import ast
 import copyreg
+import dataclasses
 import difflib
 import functools
 import hashlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,7 +29,7 @@ from dlx.study import Study
 PREFIX = "dlx_study_"  # of the names of their modules
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Found:
     """A study file: its name (``theme/study``), and its study, or why there is none."""
 
@@ -154,7 +155,8 @@ def _study_of(path: Path) -> Study:
         if isinstance(value, Study):
             studies.setdefault(id(value), (variable, value))
     if len(studies) == 1:
-        return next(iter(studies.values()))[1]
+        study = next(iter(studies.values()))[1]
+        return study if study.notes else dataclasses.replace(study, notes=inspect.cleandoc(module.__doc__ or ""))
     if not studies:
         raise DeclarationError(f"{_shown(path)} declares no study; write STUDY = dlx.Study(...) at its top level.")
     names = ", ".join(name for name, _ in studies.values())

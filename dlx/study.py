@@ -44,6 +44,7 @@ class Study:
     and where there is a search only its asks may be stopped.
     ``claims``: what is expected, stated before it runs; each gets a verdict. ``looks``: the numbers of seeds at which
     verdicts are looked at before all are run, declared so that the chance of error is spent over them.
+    ``notes``: what a reader of its report should know, in paragraphs; the docstring of its file when left out.
     ``variant``: ``full``, the name of the preset that was applied, or ``custom``.
     Raises DeclarationError, naming the place and the fix, for what cannot be run.
     """
@@ -65,6 +66,7 @@ class Study:
     scheduler: Any = None
     claims: Sequence["Claim"] = ()
     looks: Sequence[int] = ()
+    notes: str = ""
     variant: str = FULL
 
     def __post_init__(self) -> None:
@@ -81,6 +83,7 @@ class Study:
 
     def _check_kinds(self) -> None:
         coerce(self.question, str, "question")
+        coerce(self.notes, str, "notes")
         check_whole("retries", self.retries, 0)
         if self.pack is not None:
             check_whole("pack", self.pack, 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlx.errors import DlxError
 from dlx.figures import lookup
-from dlx.figures.lookup import Row
+from dlx.figures.lookup import Compared, Row
 from dlx.figures.style import (
     COLOURS,
     DASHES,
@@ -79,6 +79,18 @@ class Curves:
             self._dress(figure, axes, [r[x] for r in rows], metrics)
             finish(figure, self.title, caption(rows, metrics))
             return figure
+
+    def compared(self, results: "Results") -> Compared | None:
+        """The points beside the cells that lie at their places; raises as the figure does."""
+        if self.points is None:
+            return None
+        values = self.points.values
+        x = lookup.axis(self.name, results, self.x)
+        metric = lookup.metric(self.name, results, self.y if isinstance(self.y, str) else self.y[0])
+        axes = [x, *(a for a in results.axes if a != x)]
+        cells = results.where({**(self.where or {}), x: list(values)}).cells().to_pylist()
+        rows = tuple((tuple(shown(c[a]) for a in axes), values[c[x]], c) for c in cells if c[x] in values)
+        return Compared(self.points.label, metric, self.scale, tuple(map(lookup.short, axes)), rows)
 
     def _line(self, axes: "Axes", rows: Sequence[Row], place: str, metric: str, **look: Any) -> None:
         found = [(r[place], r[f"{metric}.mean"], r[f"{metric}.half_width"] or 0.0) for r in rows

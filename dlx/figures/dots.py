@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dlx.errors import DlxError
 from dlx.figures import lookup
 from dlx.figures.curves import caption
-from dlx.figures.lookup import Row
+from dlx.figures.lookup import Compared, Row
 from dlx.figures.style import SMALL, canvas, finish, house_style, legend_over, log_scale, look, shown
 from dlx.text import number
 
@@ -69,6 +69,18 @@ class Dots:
                 legend_over(figure, mark, [self.published_label], length=1)
             finish(figure, self.title, caption(cells, [metric]).replace("; bands:", "; bars:"))
             return figure
+
+    def compared(self, results: "Results") -> Compared | None:
+        """The published values beside the cells of their rows; raises as the figure does."""
+        if not self.published:
+            return None
+        results = results.where(self.where or {})
+        axis, metric = lookup.axis(self.name, results, self.rows), lookup.metric(self.name, results, self.metric)
+        panels = _panels(results.cells().to_pylist(), [lookup.axis(self.name, results, p) for p in self.panels])
+        rows = tuple(((*((panel,) if self.panels else ()), row), said, cell) for panel, cells in panels.items()
+                     for cell in cells if (said := self._of(panel).get(row := shown(cell[axis]))) is not None)
+        columns = (*((" / ".join(map(lookup.short, self.panels)),) if self.panels else ()), lookup.short(axis))
+        return Compared(self.published_label, metric, self.scale, columns, rows)
 
     def _rows(self, panel: str, cells: Sequence[Row], axis: str) -> dict[str, Row | None]:
         """Cells by what their rows are called, and None for published rows without one."""

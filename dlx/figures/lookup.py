@@ -1,6 +1,7 @@
 """What a figure asks of results by name, and what groups of cells are called."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dlx.errors import DeclarationError, DlxError
@@ -11,6 +12,20 @@ if TYPE_CHECKING:
     from dlx.results import Results
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Cells for which a figure has a value from elsewhere: texts under ``columns``, that value, the cell.
+
+    ``label``: what those values are; ``metric``: in full, multiplied by ``scale``.
+    """
+
+    label: str
+    metric: str
+    scale: float
+    columns: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, ...], float, Row], ...]
 
 
 def not_empty(figure: str, results: "Results") -> None:

@@ -36,8 +36,8 @@ def build(results: "Results", folder: Path, command: str = "") -> Page:
 
 def _sections(results: "Results", found: Sequence["Verdict"], album: Album, command: str) -> tuple[Section, ...]:
     sections = [
-        evidence.verdicts(results, found, album), evidence.pictures(results, album), evidence.cells(results),
-        evidence.published(results), tuning.importance(results), tuning.diagnostics(results),
+        evidence.verdicts(results, found, album), evidence.pictures(results, album), evidence.published(results),
+        evidence.notes(results), evidence.cells(results), tuning.importance(results), tuning.diagnostics(results),
         tuning.budgets(results, album), origins.failures(results), origins.reproduce(results, command),
         origins.protocol(results), origins.methods(results, [v.test for v in found]),
     ]

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlx.claims.verdict import counted, p_value
+from dlx.errors import DlxError
 from dlx.report.content import Block, Judged, Paragraph, Section, Table, table
 from dlx.report.pictures import Album
 from dlx.report.words import command, number, several, share
 from dlx.tables import COUNTS, interval, short
-from dlx.text import by_end, clean, count
+from dlx.text import clean, count
 from dlx.text import number as three
 
 if TYPE_CHECKING:
@@ -73,6 +74,13 @@ def pictures(results: "Results", album: Album) -> Section | None:
     return Section("figures", "Figures", tuple(album.draw(results.declaration.figures)))
 
 
+def notes(results: "Results") -> Section | None:
+    """What the study says to its reader, a paragraph each."""
+    said = [" ".join(text.split()) for text in results.declaration.notes.split("\n\n")]
+    blocks = tuple(Paragraph(clean(text)) for text in said if text)
+    return Section("notes", "Notes of the study", blocks) if blocks else None
+
+
 # ---------------------------------------------------------------- tables
 
 
@@ -135,25 +143,22 @@ def published(results: "Results") -> Section | None:
 
 
 def _compared(results: "Results", figure: Callable[..., Any]) -> Iterator[Table]:
-    from dlx.figures import Curves
+    from dlx.figures import Curves, Dots
 
-    if not isinstance(figure, Curves) or figure.points is None:
+    if not isinstance(figure, Curves | Dots):
         return
-    points, scale, x = figure.points, figure.scale, by_end(figure.x, results.axes)
-    metric = figure.y if isinstance(figure.y, str) else figure.y[0]
-    if x is None or metric not in results.metrics:
+    try:
+        found = figure.compared(results)
+    except DlxError:
+        return  # nothing of it is stored
+    if found is None or not found.rows:
         return
-    others = [a for a in results.axes if a != x]
     rows = []
-    for row in results.where({x: list(points.values)}).cells().to_pylist():
-        if (said := points.values.get(row[x])) is None:
-            continue
-        value, half = row[f"{metric}.mean"], row[f"{metric}.half_width"]
-        gap = "" if value is None else number(value * scale - said)
-        inside = "" if not half or value is None else ("yes" if abs(value * scale - said) <= half * scale else "no")
-        rows.append([number(row[x]), *(number(row[a]) for a in others), number(said), mean(row, metric, scale), gap,
+    for texts, said, row in found.rows:
+        value, half = row[f"{found.metric}.mean"], (row[f"{found.metric}.half_width"] or 0.0) * found.scale
+        gap = None if value is None else value * found.scale - said
+        inside = "" if gap is None or not half else "yes" if abs(gap) <= half else "no"
+        rows.append([*texts, number(said), mean(row, found.metric, found.scale), "" if gap is None else number(gap),
                      inside])
-    if rows:
-        names = [short(x, results.axes), *(short(a, results.axes) for a in others)]
-        yield table([*map(clean, names), "published", "measured", "difference", "in the interval"], rows,
-                    f"{clean(points.label)}: {clean(metric)}{'' if scale == 1 else f', times {scale:g}'}")
+    yield table([*map(clean, found.columns), "published", "measured", "difference", "in the interval"], rows,
+                f"{clean(found.label)}: {clean(found.metric)}{'' if found.scale == 1 else f', times {found.scale:g}'}")

@@ -127,6 +127,28 @@ def test_an_axis_with_published_values_may_be_called_by_its_end(tmp_path, parse)
     assert (row["published"], row["measured"]) == ("1.1", "1.1")
 
 
+def test_only_the_cells_of_a_figure_stand_beside_what_it_has_from_elsewhere(tmp_path):
+    here = {"noise": 0.1}
+    drawn = (figures.Curves("width", "test/error", points=figures.Points("theory", {1: 0.6, 10: 0.5}), where=here),
+             figures.Dots("width", "test/error", panels=("noise",), published={"0.1": {"10": 0.4, "7": 0.3}}))
+    results = go(study(template=measured(width=dlx.grid(1, 10), noise=dlx.grid(0.0, 0.1)), figures=drawn), tmp_path)
+    (section,) = [s for s in report.build(results, tmp_path).sections if s.anchor == "published"]
+    curves, dots = section.blocks
+    assert [row[:3] for row in curves.rows] == [("1", "0.1", "0.6"), ("10", "0.1", "0.5")]
+    assert [row[:3] for row in dots.rows] == [("0.1", "10", "0.4")]
+
+
+def test_what_a_study_says_to_its_reader_is_in_the_report(tmp_path):
+    (tmp_path / "noted.py").write_text(
+        '"""Noted: `x` <b>\n\n   is\n   told.\n"""\nimport dlx\n\n@dlx.trial()\ndef one(ctx, width: int):\n'
+        '    return {"loss": 1.0}\n\nSTUDY = dlx.Study(name="noted", question="Is it?", template=one(width=1))\n')
+    noted = dlx.load(str(tmp_path / "noted.py"))
+    assert go(noted, tmp_path / "home").declaration.notes == "Noted: `x` <b>\n\nis\ntold."
+    home = str(tmp_path / "home")
+    written = report.write(Results.of(Declaration.stored(Store("noted", home)), home))
+    assert "Noted: `x` &lt;b&gt;" in written.html.read_text() and "\n\nis told.\n" in written.markdown.read_text()
+
+
 def test_intervals_over_the_seeds_of_one_search_say_so(tmp_path):
     options = {"objective": dlx.minimize("val/loss"), "seeds": 2}
     template = tuned_valley(width=1, lr=dlx.loguniform(1e-4, 1.0))
