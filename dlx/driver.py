@@ -3,13 +3,14 @@
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from dlx.agenda import Agenda, Job
 from dlx.beacon import Beacon
 from dlx.budget import Budget
 from dlx.errors import DeclarationError, DlxError, HeldError
+from dlx.flights import Flight, Flights
 from dlx.lease import Lease
 from dlx.ledger import Ledger
 from dlx.live import Progress, Shield, View
@@ -30,18 +31,6 @@ INTERRUPTED = "you asked for it"  # why a run stopped
 LIVES = 3  # workers that may die under one trial: two may be killed from outside by chance, a third is its own doing
 
 
-@dataclass
-class _Flight:
-    """A pack that runs: its jobs, how often it took its worker down, whether it was begun before, when it began."""
-
-    jobs: list[Job]
-    losses: int = 0
-    again: bool = False
-    began: float = field(default_factory=time.monotonic)
-    resume: tuple[str, ...] = ()  # packs whose snapshots may hold these jobs
-    partial: Partial | None = None  # how far it is
-
-
 class Driver:
     """The feed of one run: what to run next, what became of it, when to stop."""
 
@@ -56,11 +45,11 @@ class Driver:
         self.error: Exception | None = None
         self.stopped: str | None = None  # why nothing more is begun
         self.interrupts = 0
-        self.began, self.gpu_seconds = time.monotonic(), 0.0
+        self.began = time.monotonic()
         self.begun = 0
         self.monitor = Monitor(study, self.view)
-        self._again: deque[_Flight] = deque()  # whose worker died, or which raised and may be tried again
-        self._flying: dict[str, _Flight] = {}  # key of the first member → pack
+        self._again: deque[Flight] = deque()  # whose worker died, or which raised and may be tried again
+        self._flying = Flights()
         self._notes: set[str] = set()  # said before
 
     @property
@@ -94,7 +83,7 @@ class Driver:
         if not jobs:
             return None
         self.begun += len(jobs)
-        return self._launch(_Flight(jobs))
+        return self._launch(Flight(jobs))
 
     @property
     def _left(self) -> int:
@@ -103,20 +92,20 @@ class Driver:
         left = most if self.budget.max_trials is None else self.budget.max_trials - self.begun
         return max(0, min(left, most))
 
-    def _launch(self, flight: _Flight) -> Pack:
-        flight.began = time.monotonic()
-        self._flying[flight.jobs[0].key] = flight
+    def _launch(self, flight: Flight) -> Pack:
         members = tuple(Member(j.key, j.trial, j.seed, j.keep, j.parent, j.cohort) for j in flight.jobs)
         trial, whole = flight.jobs[0].trial, any(_whole(slot) for job in flight.jobs for slot in job.slots)
+        resources = self.study.resources_of(trial)
+        self._flying.begin(flight, resources.gpus)
         stored_half = [pack for job in flight.jobs if (pack := self.packer.halfway.get(job.key)) is not None]
-        return Pack(members, self.study.resources_of(trial), self.store.folder, source_digest(trial), whole,
+        return Pack(members, resources, self.store.folder, source_digest(trial), whole,
                     self.study.checkpoint_every, tuple(dict.fromkeys((*flight.resume, *stored_half))),
                     self.study.prune, self.study.keep == "final",
                     self.study.objective if self.study.keep == "best" else None)
 
     def done(self, pack: Pack, records: Records) -> None:
         """The pack ran; its members' rows."""
-        flight = self._landed(pack)
+        flight = self._flying.end(pack.members[0].key)
         try:
             self._record(flight.jobs, records, {m.key: m.keep for m in pack.members})
             self.ledger.landed(flight.jobs)
@@ -134,27 +123,22 @@ class Driver:
 
     def lost(self, pack: Pack, reason: str) -> None:
         """The worker died: the pack is resumed once, then halved until the culprit is alone, and has three lives."""
-        flight = self._landed(pack)
+        flight = self._flying.end(pack.members[0].key)
         losses, resume = flight.losses + 1, (identify([job.key for job in flight.jobs]), *flight.resume)
         if losses == 1 or (len(flight.jobs) == 1 and losses < LIVES):
-            self._again.append(_Flight(flight.jobs, losses, again=True, resume=resume))
+            self._again.append(Flight(flight.jobs, losses, again=True, resume=resume))
         elif len(flight.jobs) > 1:
             self.packer.lost(flight.jobs[0], len(flight.jobs))
             halves = (list(part) for part in halved(flight.jobs, [job.cohort for job in flight.jobs]))
-            self._again.extend(_Flight(jobs, 1, again=True, resume=resume) for jobs in halves)
+            self._again.extend(Flight(jobs, 1, again=True, resume=resume) for jobs in halves)
         else:
             self._bury(flight.jobs[0], f"Workers died while they ran this trial, {LIVES} of them, the last: {reason}")
             self._bury_orphans()
         self.tick()
 
-    def _landed(self, pack: Pack) -> _Flight:
-        flight = self._flying.pop(pack.members[0].key)
-        self.gpu_seconds += pack.resources.gpus * (time.monotonic() - flight.began)
-        return flight
-
     def give_back(self, pack: Pack) -> None:
         """The pack was taken and never begun."""
-        flight = self._flying.pop(pack.members[0].key)
+        flight = self._flying.end(pack.members[0].key, counts=False)
         if flight.again:
             self._again.appendleft(flight)
             return
@@ -220,7 +204,7 @@ class Driver:
             else:
                 ended.append((job, status, dict(metrics or ())))
         if again:
-            self._again.append(_Flight(again, again=True))
+            self._again.append(Flight(again, again=True))
         self._keep([(job, status) for job, status, _ in ended], records)
         for job, status, metrics in ended:
             self._tell(job, status, metrics, kept[job.key])
@@ -279,17 +263,12 @@ class Driver:
         if self.stopped:
             return
         trials = 0 if self._again or self._flying else self.begun  # what was begun is ended first
-        if spent := self.budget.spent(time.monotonic() - self.began, trials, self._gpu_hours()):
+        if spent := self.budget.spent(time.monotonic() - self.began, trials, self._flying.gpu_seconds / 3600):
             self.stopped = f"{spent} is used up"
 
-    def _gpu_hours(self) -> float:
-        flying = sum(self.study.resources_of(f.jobs[0].trial).gpus * (time.monotonic() - f.began)
-                     for f in self._flying.values())
-        return (self.gpu_seconds + flying) / 3600
-
     def _show(self) -> None:
-        self.monitor.show(
-            self.agenda.cells_done, [(len(f.jobs), f.began, f.partial) for f in self._flying.values()])
+        packs = ((len(f.jobs), f.began, f.partial) for f in self._flying)
+        self.monitor.show(self.agenda.cells_done, self._flying.trials, packs)
 
 
 def _whole(slot: Slot) -> bool:

@@ -3,7 +3,7 @@
 import heapq
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from dlx.live import Progress, Running, View
 from dlx.partials import Curves, Partial
@@ -54,17 +54,20 @@ class Monitor:
             self.progress.best = f"{objective.metric} {value:.4g}"
         return None
 
-    def show(self, cells_done: int, running: Sequence[tuple[int, float, Partial | None]]) -> None:
-        """Show how far the run is; running: of each pack how many trials it has, when it began, how far it is."""
+    def show(self, cells_done: int, running: int, packs: Iterable[tuple[int, float, Partial | None]]) -> None:
+        """Show how far the run is.
+
+        running: trials; packs: of each how many trials it has, when it began, how far it is, looked at now and then.
+        """
         p, now = self.progress, time.monotonic()
         p.seconds, p.cells_done = now - self._began, cells_done
-        p.running = sum(trials for trials, _, _ in running)
+        p.running = running
         p.rate = p.done / p.seconds if p.seconds else 0.0
         left = p.wanted - p.stored - p.done
         p.seconds_left = left / p.rate if p.rate and left else None
         if not running or now - self._looked >= PAUSE:
             self._looked = now
-            p.packs = tuple(self._packs(running, now))
+            p.packs = tuple(self._packs(packs, now))
         self.view.update(p)
 
     def _packs(self, running: Iterable[tuple[int, float, Partial | None]], now: float) -> Iterable[Running]:

@@ -29,7 +29,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "wanted exports kept cells finals items results declaration figures analysis "
     "verdicts answers audit rerun discrepancy",
     "report",
-    "live screens beacon monitor watch ledger driver conclusion run relay",
+    "live screens beacon monitor watch ledger flights driver conclusion run relay",
     "loading chosen listing catalogue printed runs supervise submission cli",
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}

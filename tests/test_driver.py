@@ -150,6 +150,22 @@ def test_gpu_hours_of_lost_packs_count(tmp_path):
     assert cursed.lost <= 2
 
 
+@pytest.mark.parametrize("slots", [1, 100])
+def test_what_a_pack_costs_does_not_depend_on_how_many_run(tmp_path, slots):
+    asked = []
+
+    def resources(trial):
+        asked.append(trial.number)
+        return dlx.Resources()
+
+    marks, _ = marked(tmp_path)
+    executor = Hoarder()
+    executor.slots = slots
+    go(dlx.Study("slow", "?", Slow(dlx.grid(*range(300)), marks, 0.0), resources=resources), tmp_path,
+       executor=executor)
+    assert len(asked) < 20 * 300
+
+
 # ---------------------------------------------------------------- what is written
 
 
