@@ -73,11 +73,12 @@ class Agenda:
             yield True
 
     def _final_runs(self, cell: Cell) -> None:
-        slot, missing = Slot(self.study.cell_key(cell), FINAL), 0
+        slot, missing, trial = Slot(self.study.cell_key(cell), FINAL), 0, None
         for seed in self.study.seed_list:
-            if (stored := self.memory.stored(key(cell.digest, seed))) is None:
+            if (stored := self.memory.stored(identity := key(cell.digest, seed))) is None:
                 missing += 1
-                self._want(Wanted(cell, None, seed, slot))
+                trial = self.study.space.trial(cell) if trial is None else trial
+                self._submit(identity, trial, seed, slot)
             elif self.memory.filed(slot, seed) != stored:
                 self.filed.append((stored, seed, slot))
         self._expect(slot.cell, missing)
@@ -110,9 +111,11 @@ class Agenda:
         waiting = deque(wanted)
         while waiting:
             one = waiting.popleft()
-            if (stored := self.memory.look_up(one)) is None:
-                self._want(one)
-                continue
+            if (stored := self.memory.known(one)) is None:
+                trial = self.study.space.trial(one.cell, one.params)
+                if (stored := self.memory.stored(identity := trial_key(trial, one.seed))) is None:
+                    self._submit(identity, trial, one.seed, one.slot)
+                    continue
             if self.memory.filed(one.slot, one.seed) != stored:
                 self.filed.append((stored, one.seed, one.slot))
             waiting.extend(tuning.tell(one.slot, *self.memory.result(one.slot.phase, stored)))
@@ -120,11 +123,7 @@ class Agenda:
             del self._tunings[tuning.name, tuning.repeat]
             self._settle(tuning.name)
 
-    def _want(self, wanted: Wanted) -> None:
-        self._submit(self.study.space.trial(wanted.cell, wanted.params), wanted.seed, wanted.slot, keep=False)
-
-    def _submit(self, trial: Trial, seed: int, slot: Slot, keep: bool) -> None:
-        identity = trial_key(trial, seed)
+    def _submit(self, identity: str, trial: Trial, seed: int, slot: Slot, keep: bool = False) -> None:
         if (job := self._jobs.get(identity)) is not None:
             if job.slots[-1] != slot:
                 job.slots.append(slot)
@@ -155,7 +154,7 @@ class Agenda:
                 self.orphans.append((job, f"Its parent {identity} {status}."))
                 return
         self._children.setdefault(identity, []).append(job)
-        self._submit(parent, job.seed, slot, keep=True)
+        self._submit(identity, parent, job.seed, slot, keep=True)
 
     def _file_parent(self, identity: str, seed: int, slot: Slot) -> None:
         known = self.memory.parents.setdefault(slot.cell, set())

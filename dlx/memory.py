@@ -12,7 +12,7 @@ from dlx.nodes import DerivedValue
 from dlx.protocol import Slot, Wanted
 from dlx.records import FAILED, FINAL, PARENT, PRUNED, RECHECK, TUNE
 from dlx.study import Study
-from dlx.trial import digest, key, setting_digest
+from dlx.trial import digest, trial_key
 
 if typing.TYPE_CHECKING:
     from dlx.store import Store
@@ -62,11 +62,16 @@ class Memory:
 
     def look_up(self, wanted: Wanted) -> str | None:
         """The key under which the trial for a slot of a search is stored, None: missing."""
+        if (filed := self.known(wanted)) is not None:
+            return filed
+        return self.stored(trial_key(self.study.space.trial(wanted.cell, wanted.params), wanted.seed))
+
+    def known(self, wanted: Wanted) -> str | None:
+        """The same where the membership table says it, without making the trial; None: it does not."""
         filed = self._keys.get((wanted.slot, wanted.seed))
         if self._certain and filed is not None and self.statuses.get(filed, PRUNED) != PRUNED:
             return filed  # the values are those of the slot, and nothing else enters the key
-        trial = self.study.space.trial(wanted.cell, wanted.params)
-        return self.stored(key(setting_digest(trial), wanted.seed))
+        return None
 
     def filed(self, slot: Slot, seed: int) -> str | None:
         """The key that the membership table has in a slot."""

@@ -52,6 +52,39 @@ class Killed(BaseException):
     """The driver is gone before it heard of the last pack."""
 
 
+@dataclass(frozen=True)
+class Checked(dlx.Trial):
+    """Counts how often its values are checked."""
+
+    lr: float
+    width: int = 1
+
+    checks = 0
+
+    def check(self):
+        Checked.checks += 1
+
+    def run(self, ctx):
+        return {"loss": self.lr}
+
+
+def checks(home, template, **declared):
+    """How often trials are checked as the agenda makes its jobs, and how many jobs there are."""
+    study = dlx.Study("checked", "?", template, **declared)
+    agenda, before, jobs = Agenda(study, Memory(study, Store("checked", str(home)))), Checked.checks, 0
+    while (job := agenda.pull()) is not None:
+        jobs += 1
+        agenda.tell(job, "completed", {"loss": job.trial.lr}, kept=False)
+    return Checked.checks - before, jobs
+
+
+def test_a_trial_is_made_once(tmp_path):
+    assert checks(tmp_path, Checked(0.1, dlx.grid(1, 2)), seeds=5) == (2, 10)  # the seeds of a cell share it
+    search = dlx.Random(trials=8, recheck=0)
+    assert checks(tmp_path, Checked(dlx.uniform(0.0, 1.0)), seeds=3, objective=dlx.minimize("loss"), search=search) == (
+        11, 11)
+
+
 # ---------------------------------------------------------------- parents
 
 
