@@ -42,6 +42,7 @@ class Agenda:
         self._open: Counter[str] = Counter()  # cell → final trials, or searches, that are missing
         self._source = self._walk()
         self._walked = False
+        self._seen = self._found = 0  # cells that were gone through, and jobs that they gave at once
 
     # ------------------------------------------------------------ what to run
 
@@ -66,11 +67,19 @@ class Agenda:
     def _walk(self) -> Iterator[bool]:
         """Go through the cells, one at each step, making jobs of what is missing."""
         for cell in self.study.space.cells:
+            before = len(self._ready)
             if self.study.space.is_tuned(cell):
                 self._begin_searches(cell)
             else:
                 self._final_runs(cell)
+            self._seen, self._found = self._seen + 1, self._found + len(self._ready) - before
             yield True
+
+    @property
+    def ahead(self) -> float:
+        """About how many more jobs may run now, of cells that were not gone through yet."""
+        left = len(self.study.space.cells) - self._seen
+        return left * self._found / max(1, self._seen)
 
     def _final_runs(self, cell: Cell) -> None:
         slot, missing, trial = Slot(self.study.cell_key(cell), FINAL), 0, None

@@ -16,6 +16,33 @@ WINDOW = 4_096  # jobs that are looked at together, to find equal shapes among t
 WORTH = 10.0  # seconds that a pack shall take at least, before some of its jobs are left to slots that are busy now
 
 
+class _Group:
+    """Jobs of one shape (None: each alone), in units that stay together: jobs of one cohort are one."""
+
+    def __init__(self) -> None:
+        self.jobs = 0
+        self._units: deque[list[Job]] = deque()
+
+    def add(self, job: Job) -> None:
+        if job.cohort is not None and self._units and self._units[-1][0].cohort == job.cohort:
+            self._units[-1].append(job)
+        else:
+            self._units.append([job])
+        self.jobs += 1
+
+    def take(self, size: int) -> list[Job]:
+        """The first unit, and as many more as fit."""
+        taken = self._units.popleft()
+        while self._units and len(taken) + len(self._units[0]) <= size:
+            taken += self._units.popleft()
+        self.jobs -= len(taken)
+        return taken
+
+    def packs(self, size: int | None) -> int:
+        """How many packs they make; size: of each, None: one for each unit."""
+        return len(self._units) if size is None else math.ceil(self.jobs / size)
+
+
 class Packer:
     """Groups the agenda's jobs; packs of equal resources follow one another, so that workers stay.
 
@@ -25,8 +52,7 @@ class Packer:
 
     def __init__(self, study: Study, agenda: Agenda, halfway: Mapping[str, str]) -> None:
         self.study, self.agenda, self.halfway = study, agenda, halfway
-        # by shape (None: alone), the next turn first; jobs of one cohort are one unit
-        self._groups: dict[Resources, dict[Hashable, deque[list[Job]]]] = {}
+        self._groups: dict[Resources, dict[Hashable, _Group]] = {}  # by shape, the next turn first
         self._waiting = 0
         self._seconds: dict[Hashable, float] = {}  # of one trial of a shape, in the pack that ran last
         self.sizes = Sizes(study.pack)
@@ -41,11 +67,7 @@ class Packer:
                 self.agenda.put_back(job)
                 return
             shapes = self._groups.setdefault(self.study.resources_of(job.trial), {})
-            units = shapes.setdefault(self.shape(job), deque())
-            if job.cohort is not None and units and units[-1][0].cohort == job.cohort:
-                units[-1].append(job)
-            else:
-                units.append([job])
+            shapes.setdefault(self.shape(job), _Group()).add(job)
             self._waiting += 1
             last = job
 
@@ -63,8 +85,8 @@ class Packer:
         if together < members:  # they did not run together, as when memory ran out
             self.sizes.too_large(shape, members)
         else:
-            units = self._groups.get(self.study.resources_of(job.trial), {}).get(shape, ())
-            self.sizes.learn(shape, members, records.pace, seconds * sum(map(len, units)))
+            group = self._groups.get(self.study.resources_of(job.trial), {}).get(shape)
+            self.sizes.learn(shape, members, records.pace, seconds * (self._jobs(group) if group else 0))
 
     def lost(self, job: Job, members: int) -> None:
         """The pack of a job took its worker down more than once."""
@@ -80,18 +102,19 @@ class Packer:
             resources = min(self._groups, default=None)
         if resources is None or not (shapes := self._groups.get(resources)):
             return []
-        shape, units = next(iter(shapes.items()))
-        size = min(self._size(shape, sum(map(len, units)), slots, busy), at_most)
-        taken = units.popleft()
-        while units and len(taken) + len(units[0]) <= size:
-            taken += units.popleft()
+        shape, group = next(iter(shapes.items()))
+        taken = group.take(min(self._size(shape, self._jobs(group), slots, busy), at_most))
         self._waiting -= len(taken)
         del shapes[shape]
-        if units:
-            shapes[shape] = units  # behind the others
+        if group.jobs:
+            shapes[shape] = group  # behind the others
         elif not shapes:
             del self._groups[resources]
         return taken
+
+    def _jobs(self, group: _Group) -> int:
+        """How many jobs a group has, or will have when all are looked at, if those to come are like those at hand."""
+        return math.ceil(group.jobs * (1 + self.agenda.ahead / self._waiting))
 
     def _size(self, shape: Hashable, jobs: int, slots: int, busy: int) -> int:
         """As many as a pack may hold, fewer where slots are idle, or will be while this pack takes long."""
@@ -106,8 +129,8 @@ class Packer:
     def waiting(self) -> int:
         """How many packs the jobs at hand make."""
         return sum(
-            len(units) if shape is None else math.ceil(sum(map(len, units)) / self.sizes[shape])
-            for shapes in self._groups.values() for shape, units in shapes.items()
+            group.packs(None if shape is None else self.sizes[shape])
+            for shapes in self._groups.values() for shape, group in shapes.items()
         )
 
 

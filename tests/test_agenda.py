@@ -85,6 +85,19 @@ def test_a_trial_is_made_once(tmp_path):
         11, 11)
 
 
+def test_jobs_to_come_are_like_those_that_came(tmp_path):
+    study = dlx.Study("checked", "?", Checked(0.1, dlx.grid(*range(10))), seeds=5)
+    memory = Memory(study, Store("checked", str(tmp_path)))
+    agenda = Agenda(study, memory)
+    assert agenda.ahead == 0 and agenda.pull() is not None and agenda.ahead == 45
+    memory.statuses = {trial_key(Checked(0.1, width), 0): "completed" for width in range(10)}
+    again = Agenda(study, memory)
+    assert [again.ahead for _ in range(5) if again.pull()] == [36, 36, 36, 36, 32]
+    while again.pull():
+        continue
+    assert again.ahead == 0
+
+
 # ---------------------------------------------------------------- parents
 
 

@@ -67,6 +67,13 @@ def test_packs_are_as_large_as_may_be_and_keep_all_slots_busy(tmp_path):
     assert len(sizes) >= 5
 
 
+def test_packs_are_as_large_for_many_slots_as_for_few_while_there_are_enough_jobs(tmp_path):
+    study = valley(template=Shaped("a", dlx.grid(*range(2 * WINDOW))), seeds=1, pack=64)
+    sizes = list(map(len, all_packs(packer(tmp_path, study), 100)))
+    assert sizes[:10] == [64] * 10 and sum(sizes) == 2 * WINDOW
+    assert len(packer(tmp_path, study).take(1_000, 0, 64)) == 9  # each gets a share of all of them
+
+
 def test_the_last_jobs_are_split_among_the_idle_and_only_where_that_is_worth_it(tmp_path):
     packing = packer(tmp_path, shaped("a", pack=64, seeds=10))
     first = packing.take(4, 3, 10)
