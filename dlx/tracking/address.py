@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 from collections.abc import Iterator
+from pathlib import Path
 
 from dlx.errors import TrackingError
 from dlx.store import Store
@@ -39,6 +40,13 @@ def database(store: Store) -> str:
             "folder, or set MLFLOW_TRACKING_URI."
         )
     return f"{SQLITE}{(store.local_home / 'mlflow.db').absolute()}"
+
+
+def own_database(store: Store, uri: str) -> Path | None:
+    """The file of a home's own database, where that is what the address names."""
+    if store.local_home is None or uri != database(store):
+        return None
+    return Path(uri.removeprefix(SQLITE))
 
 
 def reason(error: Exception) -> str:

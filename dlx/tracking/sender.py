@@ -16,7 +16,8 @@ import pyarrow as pa
 from dlx.provenance import Provenance
 from dlx.records import HISTORY, TRIALS, Records
 from dlx.store import Store
-from dlx.tracking.address import SQLITE, database, is_server, migrating, reason
+from dlx.tracking import journal
+from dlx.tracking.address import SQLITE, database, is_server, migrating, own_database, reason
 from dlx.tracking.client import Experiment, refused, safe_address, surroundings
 from dlx.tracking.growing import MOST, Growing, Points
 from dlx.tracking.mirror import CHUNK, Mirror
@@ -228,6 +229,8 @@ class Tracking:
             self._mirror.summarise(self._summary)
         if not self._refused and not self._mirror.growing.doubtful:
             self._mirror.seal()
+        if (file := own_database(self._store, self.uri)) is not None:
+            journal.settle(file)
         self._done = True
 
     def _failed(self, error: Exception) -> None:
@@ -250,6 +253,8 @@ class Tracking:
         home = self._store.local_home
         artifacts = None if home is None or is_server(self.uri) else home / "mlartifacts"
         with migrating(self.uri):
+            if (file := own_database(self._store, self.uri)) is not None:
+                journal.prepare(file)
             return Experiment(self.uri, self._store.study, artifacts)
 
     def _beat(self) -> None:
