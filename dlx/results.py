@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from dlx.verdicts import Verdicts
 
+READ = ("key", "metrics", "status", "error", "seconds")  # columns of stored trials
+
 
 class Results:
     """What is stored of a study's wanted trials: rows, curves, and a mean with its interval for each cell.
@@ -60,7 +62,7 @@ class Results:
         wants = study if isinstance(study, Declaration) else Declaration.of(study)
         store, grid = Store(wants.name, home), wants.grid
         slots = wanted.slots(wants, store.membership())
-        stored = store.trials(set(slots["key"].to_pylist())).combine_chunks()
+        stored = store.trials(set(slots["key"].to_pylist()), READ).combine_chunks()
         place = pc.index_in(slots["key"], value_set=stored["key"].combine_chunks())
         slots = slots.filter(pc.is_valid(place))
         rows = stored.take(pc.drop_null(place))

@@ -240,6 +240,14 @@ def test_searches_without_a_choice_leave_nothing_missing(tmp_path):
 # ---------------------------------------------------------------- engines
 
 
+def test_only_the_columns_that_results_show_are_read(tmp_path, monkeypatch):
+    declared, read, trials = study(), [], Store.trials
+    fill(declared, tmp_path, lambda labels, seed: (COMPLETED, {"val/error": 0.5}))
+    monkeypatch.setattr(Store, "trials", lambda *given: read.append(trials(*given)) or read[-1])
+    assert len(declared.results(str(tmp_path)).table) == 9
+    assert {name for table in read for name in table.column_names} == {"key", "metrics", "status", "error", "seconds"}
+
+
 def test_no_engine_is_imported(tmp_path):
     code = (
         f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom test_results import fill, study, well\n"
