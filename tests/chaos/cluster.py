@@ -1,7 +1,6 @@
 """A real Ray cluster of several nodes on this machine, and what a study needs on it: a home, a driver."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -14,59 +13,15 @@ from typing import Any
 
 import psutil
 import pytest
-from chaos.servers import LOOPBACK
+from chaos.servers import LOOPBACK, free_port, wait_until
 
 TOKEN = "DLX_CHAOS"  # in the environment of every process that is started here
-# A node that says nothing for some 4 s is dead; a driver or raylet without a head ends after 5 s.
-IMPATIENT = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 1000, "health_check_timeout_ms": 1000,
-             "health_check_failure_threshold": 3, "gcs_rpc_server_reconnect_timeout_s": 5}
+WITHOUT_HEAD = 15  # seconds after which a driver or raylet ends
+# A node that says nothing for some 6 s is dead.
+IMPATIENT = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 500, "health_check_timeout_ms": 1500,
+             "health_check_failure_threshold": 3, "gcs_rpc_server_reconnect_timeout_s": WITHOUT_HEAD}
+COMMON = {"node_ip_address": LOOPBACK, "object_store_memory": 80 * 2**20}  # to all nodes
 DISK = 128  # MiB of the home
-# A cell a width and label noise, each tuned; packs of 4 trials, with snapshots; NAP makes them last.
-STUDY = '''
-import os, time
-from dataclasses import dataclass
-from pathlib import Path
-
-import torch
-
-import dlx
-from dlx import models, optim
-from dlx.data import Dimensions, Split
-
-
-@dataclass(frozen=True)
-class Halves:
-    noise: float
-    varies = ("noise",)
-
-    def dimensions(self):
-        return Dimensions(3, 2, (3,))
-
-    def samples(self):
-        return 24
-
-    def load(self, streams):
-        Path(os.environ["MARKS"], f"{os.getppid()}-{time.time_ns()}").touch()
-        time.sleep(NAP)
-        rng = streams.rng("data")
-        inputs = torch.from_numpy(rng.normal(size=(48, 3)))
-        targets = (inputs.sum(1) + self.noise * torch.from_numpy(rng.normal(size=48)) > 0).long()
-        rows = torch.arange(48)
-        return {name: Split(inputs, targets, rows[a:b]) for name, a, b in
-                (("train", 0, 24), ("val", 24, 36), ("test", 36, 48))}
-
-
-STUDY = dlx.Study(
-    name="chaos", question="Does it survive?",
-    template=dlx.Training(
-        data=Halves(dlx.grid(*(0.1 * i for i in range(CELLS // 2)))), model=models.MLP(dlx.grid(3, 5), 1),
-        optimizer=optim.SGD(dlx.loguniform(0.01, 1.0), momentum=0.9),
-        batch_size=8, steps=60, dtype="float64", measure=4,
-    ),
-    objective=dlx.minimize("val/loss"), search=dlx.TPE(trials=16, repeats=2, parallel=4, top=2, recheck=1),
-    seeds=20, pack=4, checkpoint_every=EVERY,
-)
-'''
 
 
 class Nodes:
@@ -76,7 +31,7 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         self._cluster = Cluster(initialize_head=True, head_node_args={
-            "num_cpus": 0, "include_dashboard": False, "node_ip_address": LOOPBACK, "object_store_memory": 80 * 2**20,
+            **COMMON, "num_cpus": 0, "include_dashboard": False, "dashboard_port": free_port(),
             "_system_config": IMPATIENT})
         self.address: str = self._cluster.address
         for _ in range(count):
@@ -84,19 +39,27 @@ class Nodes:
 
     def add(self) -> Any:
         """One more node, which is up."""
-        return self._cluster.add_node(num_cpus=1, node_ip_address=LOOPBACK, object_store_memory=80 * 2**20)
+        node = self._cluster.add_node(wait=False, num_cpus=1, **COMMON)
+        wait_until(lambda: self.known(node), 180, "a node to join")
+        return node
 
     @property
     def up(self) -> list[Any]:
-        """The nodes that nobody removed."""
-        return sorted(self._cluster.worker_nodes, key=raylet)
+        """The nodes whose raylet runs."""
+        return sorted((node for node in self._cluster.worker_nodes if runs(node)), key=raylet)
 
     def busy(self, node: Any) -> list[psutil.Process]:
-        """The workers of a node that belong to a run."""
+        """The workers of a node that run packs."""
         with suppress(psutil.NoSuchProcess):
             found = psutil.Process(raylet(node)).children(recursive=True)
-            return [p for p in found if re.match("ray::(?!IDLE|.*Agent)", _title(p))]
+            return [p for p in found if _title(p).startswith("ray::Shift")]
         return []
+
+    def tend(self) -> None:
+        """What is left of dead nodes is removed, and as many join."""
+        for node in [node for node in self._cluster.worker_nodes if not (runs(node) and self.known(node))]:
+            self.remove(node)
+            self.add()
 
     def known(self, node: Any) -> bool:
         """Whether the head takes the node for alive."""
@@ -120,6 +83,11 @@ def raylet(node: Any) -> int:
     return int(node.all_processes["raylet"][0].process.pid)
 
 
+def runs(node: Any) -> bool:
+    """Whether a node's raylet does."""
+    return node.all_processes["raylet"][0].process.poll() is None
+
+
 def _title(process: psutil.Process) -> str:
     with suppress(psutil.Error, IndexError):
         return str(process.cmdline()[0])
@@ -130,12 +98,13 @@ class Driver:
     """`dlx run`, which can be killed and given again."""
 
     def __init__(self, command: list[str], log: Path) -> None:
-        self.command, self.log = command, log
+        self.command, self.log, self._begun = command, log, 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """The same command, again."""
         with self.log.open("ab") as log:
+            self._begun = log.tell()
             self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     @property
@@ -152,8 +121,8 @@ class Driver:
 
     @property
     def said(self) -> str:
-        """What all of them printed."""
-        return self.log.read_text(errors="replace")
+        """What it printed since its last start."""
+        return self.log.read_bytes()[self._begun:].decode(errors="replace")
 
 
 class Disk:
@@ -191,19 +160,22 @@ def surroundings(folder: Path) -> Iterator[None]:
         for name, value in {TOKEN: str(folder), "SHORT": short, "RAY_TMPDIR": short, "MARKS": str(folder / "marks"),
                             "DLX_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1",
                             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # drivers look for the cluster on loopback
-                            "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}.items():
+                            "RAY_gcs_rpc_server_reconnect_timeout_s": str(WITHOUT_HEAD)}.items():
             patch.setenv(name, value)
+        patience = 0.0
         try:
             yield
+            patience = 60.0
         finally:
-            left = left_behind(folder)
+            left = left_behind(folder, patience)
             for process in left:
-                process.kill()
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             shutil.rmtree(short, ignore_errors=True)
     assert not left, f"left behind: {left}"
 
 
-def left_behind(folder: Path, seconds: float = 15.0) -> list[psutil.Process]:
+def left_behind(folder: Path, seconds: float) -> list[psutil.Process]:
     """Processes that were started here and have not ended, after so many seconds."""
     end = time.monotonic() + seconds
     while (found := _started_here(folder)) and time.monotonic() < end:

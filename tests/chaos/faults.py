@@ -4,53 +4,56 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
-from chaos.cluster import raylet
-from chaos.servers import wait_until
+from chaos.cluster import raylet, runs
+from chaos.servers import LOOK, wait_until
 from chaos.site import Run
 
 Fault = Callable[[Run, random.Random], None]
 REFUSED, MISSING = 2, 3  # exit codes of `dlx run`: the home is full; stopped before the end
+LIMIT = 180  # seconds for what is a matter of seconds on an idle machine
 
 
-def _worker(run: Run, dice: random.Random) -> Any:
-    """A worker of the run; waits for one."""
-    found: list[Any] = []
-
-    def look() -> bool:
-        found[:] = [worker for node in run.site.nodes.up for worker in run.site.nodes.busy(node)]
-        return bool(found)
-
-    wait_until(look, 60, "a worker")
-    return dice.choice(found)
+def _to_worker(run: Run, dice: random.Random, act: Callable[[psutil.Process], object]) -> None:
+    """Do something to a worker that runs a pack; waits for one."""
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        if found := [worker for node in run.site.nodes.up for worker in run.site.nodes.busy(node)]:
+            with suppress(psutil.NoSuchProcess):  # it may have ended meanwhile
+                act(dice.choice(found))
+                return
+        time.sleep(LOOK)
+    raise AssertionError(f"waited {LIMIT} s in vain for a worker")
 
 
 def _replace(run: Run, node: Any) -> None:
     """The head forgets a node, what is left of it is removed, another joins."""
-    wait_until(lambda: not run.site.nodes.known(node), 60, "the head to take the node for dead")
-    run.site.nodes.remove(node)
-    run.site.nodes.add()
+    with run.slow():
+        wait_until(lambda: not run.site.nodes.known(node), LIMIT, "the head to take the node for dead")
+        run.site.nodes.tend()
 
 
 def kill_worker(run: Run, dice: random.Random) -> None:
     """kill -9 of a worker process"""
-    _worker(run, dice).kill()
+    _to_worker(run, dice, lambda worker: worker.kill())
 
 
 def terminate_worker(run: Run, dice: random.Random) -> None:
     """SIGTERM to a worker process"""
-    _worker(run, dice).terminate()
+    _to_worker(run, dice, lambda worker: worker.terminate())
 
 
 def freeze_worker(run: Run, dice: random.Random) -> None:
     """a worker process stands still for 5 s"""
-    worker = _worker(run, dice)
-    worker.suspend()
-    time.sleep(5)
-    worker.resume()
+    def freeze(worker: psutil.Process) -> None:
+        with _still([worker]):
+            time.sleep(5)
+
+    _to_worker(run, dice, freeze)
 
 
 def kill_node(run: Run, dice: random.Random) -> None:
@@ -68,29 +71,49 @@ def preempt_node(run: Run, dice: random.Random) -> None:
 
 
 def delay_node(run: Run, dice: random.Random) -> None:
-    """a node is not heard for 1.5 s, less than its head's patience"""
-    node = dice.choice(run.site.nodes.up)
-    _freeze(run, node, lambda: time.sleep(1.5))
-    assert run.site.nodes.known(node)
+    """a node is not heard for 1.5 s"""
+    with _still(_all_of(dice.choice(run.site.nodes.up))):
+        time.sleep(1.5)
 
 
 def cut_node(run: Run, dice: random.Random) -> None:
     """a node is not heard until it is taken for dead, and comes back; another joins"""
     node = dice.choice(run.site.nodes.up)
-    _freeze(run, node, lambda: wait_until(lambda: not run.site.nodes.known(node), 60, "the head's patience to end"))
-    wait_until(lambda: node.all_processes["raylet"][0].process.poll() is not None, 60, "the node to hear of its death")
+    _lose(run, node, _all_of(node))
+
+
+def cut_raylet(run: Run, dice: random.Random) -> None:
+    """a node is not heard until it is taken for dead, while its workers go on; another joins"""
+    node = dice.choice(run.site.nodes.up)
+    _lose(run, node, [psutil.Process(raylet(node))])
+
+
+def _lose(run: Run, node: Any, silent: list[psutil.Process]) -> None:
+    """Processes of a node stand still for longer than its head waits."""
+    with run.slow():
+        with _still(silent):
+            wait_until(lambda: not run.site.nodes.known(node), LIMIT, "the head's patience to end")
+        wait_until(lambda: not runs(node), LIMIT, "the node to hear of its death")
     _replace(run, node)
 
 
-def _freeze(run: Run, node: Any, meanwhile: Callable[[], None]) -> None:
-    """All processes of a node stand still meanwhile."""
+def _all_of(node: Any) -> list[psutil.Process]:
     root = psutil.Process(raylet(node))
-    still = [root, *root.children(recursive=True)]
-    for process in still:
-        process.suspend()
-    meanwhile()
-    for process in still:
-        process.resume()
+    return [root, *root.children(recursive=True)]
+
+
+@contextmanager
+def _still(processes: list[psutil.Process]) -> Iterator[None]:
+    """They stand still meanwhile."""
+    try:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def kill_driver(run: Run, dice: random.Random) -> None:
@@ -101,7 +124,7 @@ def kill_driver(run: Run, dice: random.Random) -> None:
 
 def preempt_driver(run: Run, dice: random.Random) -> None:
     """SIGTERM to the driver, which stores what runs and ends; the same command again"""
-    assert run.driver.end(signal.SIGTERM, 120) == MISSING, run.driver.said[-5000:]
+    assert run.driver.end(signal.SIGTERM, LIMIT) == MISSING, run.driver.said[-5000:]
     run.driver.start()
 
 
@@ -109,7 +132,8 @@ def kill_mlflow(run: Run, dice: random.Random) -> None:
     """kill -9 of the MLflow server; started again after 3 s"""
     run.site.mlflow.kill()
     time.sleep(3)
-    run.site.mlflow.start()
+    with run.slow():
+        run.site.mlflow.start()
 
 
 def freeze_mlflow(run: Run, dice: random.Random) -> None:
@@ -124,28 +148,49 @@ def kill_postgres(run: Run, dice: random.Random) -> None:
     assert run.site.postgres is not None
     run.site.postgres.kill()
     time.sleep(3)
-    run.site.postgres.start()
+    with run.slow():
+        run.site.postgres.start()
 
 
 def fill_disk(run: Run, dice: random.Random) -> None:
     """the disk of the home is full; the driver says so and ends; freed, the same command again"""
     run.site.disk.fill()
-    assert run.driver.end(seconds=60) == REFUSED and "is full" in run.driver.said, run.driver.said[-5000:]
+    assert run.driver.end(seconds=LIMIT) == REFUSED and "is full" in run.driver.said, run.driver.said[-5000:]
     run.site.disk.free()
     run.driver.start()
 
 
 EVERYWHERE: tuple[Fault, ...] = (
-    kill_worker, terminate_worker, freeze_worker, kill_node, preempt_node, delay_node, cut_node, kill_driver,
-    preempt_driver, kill_mlflow, freeze_mlflow,
+    kill_worker, terminate_worker, freeze_worker, kill_node, preempt_node, delay_node, cut_node, cut_raylet,
+    kill_driver, preempt_driver, kill_mlflow, freeze_mlflow,
 )
-PAUSES: tuple[Fault, ...] = (freeze_worker, delay_node, freeze_mlflow)  # after which everything is as before
 
 
 def possible(run: Run) -> tuple[Fault, ...]:
     """The faults that this site can have."""
     with_disk = (fill_disk,) if run.site.disk.own else ()
     return EVERYWHERE + with_disk + ((kill_postgres,) if run.site.postgres is not None else ())
+
+
+def drawn(run: Run, count: int, dice: random.Random) -> list[Fault]:
+    """So many of them in random order, each kind as often as the others or once more."""
+    kinds = possible(run)
+    found = [*kinds * (count // len(kinds)), *dice.sample(kinds, count % len(kinds))]
+    dice.shuffle(found)
+    return found
+
+
+def strike(run: Run, fault: Fault, dice: random.Random) -> None:
+    """A fault at some moment; survived when the study goes on."""
+    run.advance(4)
+    time.sleep(dice.uniform(0, 2))
+    began, stored = time.monotonic(), run.stored
+    fault(run, dice)
+    took = time.monotonic() - began
+    run.advance(4)
+    run.site.nodes.tend()
+    print(f"{run.name}: {stored} of {run.trials} trials stored, {fault.__doc__}: {took:.0f} s, "
+          f"{time.monotonic() - began - took:.0f} s until the next trials", flush=True)
 
 
 def table(tried: Iterable[Fault]) -> str:

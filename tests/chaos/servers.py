@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 LOOPBACK = "127.0.0.1"
+LOOK = 0.2  # seconds between two looks at what is waited for
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:
@@ -25,7 +26,7 @@ def wait_until(condition: Callable[[], object], seconds: float, what: str) -> No
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds:g} s in vain for {what}"
-        time.sleep(0.05)
+        time.sleep(LOOK)
 
 
 def free_port() -> int:
@@ -39,14 +40,26 @@ class Server:
 
     def __init__(self, command: list[str], folder: Path, answers: Callable[[], bool], **options: Any) -> None:
         self.command, self.folder, self.answers, self.options = command, folder, answers, options
+        self.log = folder / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; returns when it answers."""
-        with (self.folder / "server.log").open("ab") as log:
+        self.launch()
+        self.ready()
+
+    def launch(self) -> None:
+        """Start it."""
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True, **self.options)
-        wait_until(self.answers, 60, f"{self.command[0]} to answer")
+
+    def ready(self) -> None:
+        """Returns when it answers; fails when it ends instead."""
+        process = self._process
+        assert process is not None
+        wait_until(lambda: self.answers() or process.poll() is not None, 180, f"an answer of {self.command}")
+        assert process.poll() is None, f"{self.command} ended:\n{self.log.read_text(errors='replace')[-5000:]}"
 
     def signal(self, sign: signal.Signals) -> None:
         """Send a signal to all of its processes."""
@@ -95,12 +108,13 @@ def postgres_server() -> tuple[str, Server]:
         for path in (folder, folder / "password"):
             shutil.chown(path, **someone)
     subprocess.run([initdb, "-D", str(folder / "data"), "-U", "dlx", "-A", "scram-sha-256", "--no-locale", "-E", "UTF8",
-                    "--pwfile", str(folder / "password")], check=True, stdout=subprocess.DEVNULL, **someone)
+                    "--no-sync", "--pwfile", str(folder / "password")], check=True, stdout=subprocess.DEVNULL,
+                   timeout=180, **someone)
     place = f"dlx:{password}@{LOOPBACK}:{port}/postgres"
 
     def answers() -> bool:
         with suppress(psycopg2.Error):
-            psycopg2.connect(f"postgresql://{place}").close()
+            psycopg2.connect(f"postgresql://{place}", connect_timeout=5).close()
             return True
         return False
 

@@ -1,17 +1,17 @@
 """A study on a cluster with everything that can fail, and what must hold of it whatever failed."""
 
-import functools
 import math
-import subprocess
+import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
-from chaos.cluster import STUDY, Disk, Driver, Nodes, raylet
+from chaos import study
+from chaos.cluster import Disk, Driver, Nodes, raylet
 from chaos.servers import Server, mlflow_server, wait_until
 from mlflow import MlflowClient
 
@@ -19,6 +19,7 @@ from dlx.home import Home
 from dlx.store import Store
 
 TOLERANCE = 1e-10  # of float64, where a pack was made up otherwise
+SLOW = 5.0  # seconds that a trial takes while a cluster is being mended
 
 
 class Row(NamedTuple):
@@ -43,9 +44,10 @@ class Site:
                 self.postgres.start()
             self.tracking_uri, self.mlflow = mlflow_server(folder / "mlflow", address)
             opened.callback(self.mlflow.kill)
-            self.mlflow.start()
+            self.mlflow.launch()
             self.nodes = Nodes(nodes)
             opened.callback(lambda: self.nodes.close())
+            self.mlflow.ready()
             self.close = opened.pop_all().close
 
     def begun(self, node: object = None) -> int:
@@ -63,20 +65,42 @@ class Run:
         self, site: Site, name: str, nap: float, *, cells: int = 20, home: str | None = None, tracked: bool = True
     ) -> None:
         self.site, self.name, self.home, self.tracked = site, name, home or str(site.disk.folder / name), tracked
-        file = site.folder / f"{name}.py"
-        every = 0.01 if home is None else 1.0  # seconds between snapshots, each a few requests to an object store
-        said = {'name="chaos"': f'name="{name}"', "CELLS": str(cells), "NAP": str(nap), "EVERY": str(every)}
-        file.write_text(functools.reduce(lambda text, change: text.replace(*change), said.items(), STUDY))
+        self._pace = site.folder / f"{name}.pace"
+        self.pace(nap)
+        every = 0.25 if home is None else 1.0  # seconds between snapshots, each a few requests to an object store
+        text, file = Path(study.__file__).read_text(), site.folder / f"{name}.py"
+        first = next(line for line in text.splitlines() if line.startswith("NAME"))
+        file.write_text(text.replace(first, f"NAME, CELLS, EVERY, PACE = {(name, cells, every, str(self._pace))}"))
         self.trials = cells * (16 * 2 + 2 * 2 + 2 * 20)  # asks, two settings of each search once more, finals
         self.command = [str(Path(sys.executable).with_name("dlx")), "run", str(file), "--home", self.home,
                         "--tracking-uri", site.tracking_uri if tracked else "off"]
         self.driver = Driver([*self.command, "--address", site.nodes.address], site.folder / f"{name}.log")
         self.store = Store(name, self.home)
 
+    def pace(self, nap: float) -> None:
+        """Let trials take so many seconds at least, from their next step."""
+        self._nap = nap
+        self._set(nap)
+
+    @contextmanager
+    def slow(self) -> Iterator[None]:
+        """Trials take longer meanwhile, so that the study does not end while its cluster is mended."""
+        self._set(SLOW)
+        try:
+            yield
+        finally:
+            self._set(self._nap)
+
+    def _set(self, nap: float) -> None:
+        beside = self._pace.with_suffix(".new")
+        beside.write_text(str(nap * study.PACK / study.STEPS))
+        os.replace(beside, self._pace)
+
     def alone(self) -> None:
         """Run it in one process, with nothing that can fail."""
-        ended = subprocess.run([*self.command, "--executor", "local"], capture_output=True, text=True, timeout=300)
-        assert ended.returncode == 0, ended.stderr + ended.stdout[-5000:]
+        driver = Driver([*self.command, "--executor", "local"], self.driver.log)
+        driver.start()
+        assert driver.end(seconds=600) == 0, driver.said[-5000:]
 
     @property
     def stored(self) -> int:
@@ -86,15 +110,18 @@ class Run:
     def advance(self, trials: int) -> None:
         """Until so many more are stored; fails when the driver ends by itself."""
         goal = self.stored + trials
-        wait_until(lambda: self.stored >= goal or self.driver.code is not None, 120, f"{goal} stored trials")
+        wait_until(lambda: self.stored >= goal or self.driver.code is not None, 300, f"{goal} stored trials")
         assert self.driver.code is None, f"ended with {self.driver.code}:\n{self.driver.said[-5000:]}"
 
     def end(self) -> None:
-        """Until the study has ended, and once more, so that MLflow hears of all."""
-        assert self.driver.end(seconds=300) == 0, self.driver.said[-5000:]
-        if self.tracked:
+        """Until the study has ended, and again until MLflow has heard of all."""
+        self.pace(0.0)
+        assert self.driver.end(seconds=600) == 0, self.driver.said[-5000:]
+        for _ in range(4 if self.tracked else 0):
             self.driver.start()
-            assert self.driver.end(seconds=120) == 0, self.driver.said[-5000:]
+            assert self.driver.end(seconds=300) == 0, self.driver.said[-5000:]
+            if "lacks" not in self.driver.said:
+                break
 
     def rows(self) -> dict[str, Row]:
         """What is stored, by key; packs are those that began in one millisecond and took equally long."""
