@@ -97,10 +97,14 @@ class Run:
         os.replace(beside, self._pace)
 
     def alone(self) -> None:
-        """Run it in one process, with nothing that can fail."""
-        driver = Driver([*self.command, "--executor", "local"], self.driver.log)
-        driver.start()
-        assert driver.end(seconds=600) == 0, driver.said[-5000:]
+        """Begin to run it in one process, with nothing that can fail, and end it."""
+        self.begin_alone()
+        self.end()
+
+    def begin_alone(self) -> None:
+        """Begin to run it in one process, with nothing that can fail."""
+        self.driver = Driver([*self.command, "--executor", "local"], self.driver.log)
+        self.driver.start()
 
     @property
     def stored(self) -> int:
@@ -114,14 +118,13 @@ class Run:
         assert self.driver.code is None, f"ended with {self.driver.code}:\n{self.driver.said[-5000:]}"
 
     def end(self) -> None:
-        """Until the study has ended, and again until MLflow has heard of all."""
+        """Until the study has ended, and again for as long as it says that MLflow lacks something."""
         self.pace(0.0)
         assert self.driver.end(seconds=600) == 0, self.driver.said[-5000:]
-        for _ in range(4 if self.tracked else 0):
-            self.driver.start()
-            assert self.driver.end(seconds=300) == 0, self.driver.said[-5000:]
-            if "lacks" not in self.driver.said:
-                break
+        for _ in range(4):
+            if " lacks " in self.driver.said:
+                self.driver.start()
+                assert self.driver.end(seconds=300) == 0, self.driver.said[-5000:]
 
     def rows(self) -> dict[str, Row]:
         """What is stored, by key; packs are those that began in one millisecond and took equally long."""

@@ -9,6 +9,8 @@ from chaos.cluster import surroundings
 from chaos.servers import postgres_server
 from chaos.site import Run, Site
 
+CELLS = 8  # 152 packs
+
 
 @pytest.fixture
 def site(tmp_path):
@@ -29,15 +31,15 @@ def database():
         return None
 
 
-def test_each_fault_once_in_one_run(site):
-    reference = Run(site, "undisturbed", 0.0, cells=8, tracked=False)
-    reference.alone()
-    run, dice = Run(site, "disturbed", 0.5, cells=8), random.Random(7)
+def test_each_fault_once_in_one_run(site, tmp_path):
+    reference = Run(site, "undisturbed", 0.0, cells=CELLS, home=str(tmp_path / "reference"), tracked=False)
+    reference.begin_alone()
+    run, dice = Run(site, "disturbed", 0.5, cells=CELLS), random.Random(7)
     kinds = faults.drawn(run, len(faults.possible(run)), dice)
     assert len(kinds) >= 8
     run.driver.start()
     for fault in kinds:
         faults.strike(run, fault, dice)
     run.end()
+    reference.end()
     assert run.check(reference.rows()) > 0
-    print(faults.table(kinds))

@@ -1,4 +1,4 @@
-"""A hundred faults at random moments, with PostgreSQL under MLflow: five studies of 380 packs, an hour on two cores."""
+"""A hundred faults at random moments, with PostgreSQL under MLflow: five studies of 380 packs, half an hour or more."""
 
 import random
 
