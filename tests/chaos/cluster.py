@@ -132,7 +132,8 @@ class Disk:
         self.folder = folder
         folder.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "chaos", str(folder)]
-        self.own = shutil.which("mount") is not None and not subprocess.run(mount, stderr=subprocess.DEVNULL).returncode
+        self.own = shutil.which("mount") is not None and not subprocess.run(
+            mount, stderr=subprocess.DEVNULL, timeout=60).returncode
 
     def fill(self) -> None:
         """Leave no room."""
@@ -147,7 +148,7 @@ class Disk:
     def close(self) -> None:
         """Unmount it."""
         if self.own:
-            subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+            subprocess.run(["umount", "--lazy", str(self.folder)], check=True, timeout=60)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from chaos.servers import postgres_server
 from chaos.site import Run, Site
 
 CELLS = 8  # 152 packs
+LEFT_OUT = (faults.preempt_driver, faults.cut_raylet)  # much like others, and long
 
 
 @pytest.fixture
@@ -35,8 +36,9 @@ def test_each_fault_once_in_one_run(site, tmp_path):
     reference = Run(site, "undisturbed", 0.0, cells=CELLS, home=str(tmp_path / "reference"), tracked=False)
     reference.begin_alone()
     run, dice = Run(site, "disturbed", 0.5, cells=CELLS), random.Random(7)
-    kinds = faults.drawn(run, len(faults.possible(run)), dice)
+    kinds = [fault for fault in faults.possible(run) if fault not in LEFT_OUT]
     assert len(kinds) >= 8
+    dice.shuffle(kinds)
     run.driver.start()
     for fault in kinds:
         faults.strike(run, fault, dice)
