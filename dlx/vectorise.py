@@ -188,7 +188,8 @@ def one_by_one(function: Callable[..., Any]) -> Callable[..., Stacked]:
             rest = iter(leaf if axis is None else leaf[i] for leaf, axis in zip(leaves, axes, strict=True))
             trees = [tree_unflatten([next(rest) for _ in a.form.axes], a.form.spec) for a in arguments]
             results.append(tree_flatten(function(*trees)))
-        columns = [torch.stack(column) for column in zip(*(flat for flat, _ in results), strict=True)]
+        columns = [torch.stack(column) if members > 1 else column[0].unsqueeze(0)
+                   for column in zip(*(flat for flat, _ in results), strict=True)]
         return stacked(columns, [0] * len(columns), results[0][1])
 
     return each
