@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from dlx.parallel import Group
     from dlx.partials import Partials
 
 
@@ -59,6 +60,7 @@ class Context:
         self.rate: float | None = None  # steps of members in a second, of the pack that it trained in
         self.on_log: Callable[[int, dict[str, float]], None] | None = None  # called after each log
         self.partials: Partials | None = None  # of the pack that it runs in
+        self.group: Group | None = None  # the processes that train it together
         self._snapshots: Snapshots | None = None
 
     def rng(self, purpose: str) -> "np.random.Generator":

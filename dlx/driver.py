@@ -96,7 +96,7 @@ class Driver:
         members = tuple(Member(j.key, j.trial, j.seed, j.keep, j.parent, j.cohort) for j in flight.jobs)
         trial, whole = flight.jobs[0].trial, any(_whole(slot) for job in flight.jobs for slot in job.slots)
         resources = self.study.resources_of(trial)
-        self._flying.begin(flight, resources.gpus)
+        self._flying.begin(flight, resources.all_gpus)
         stored_half = [pack for job in flight.jobs if (pack := self.packer.halfway.get(job.key)) is not None]
         return Pack(members, resources, self.store.folder, source_digest(trial), whole,
                     self.study.checkpoint_every, tuple(dict.fromkeys((*flight.resume, *stored_half))),

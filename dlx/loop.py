@@ -12,7 +12,7 @@ from dlx.device import finish
 from dlx.member import Member
 from dlx.metrics import LogSpaced, only
 from dlx.optim import evaluated
-from dlx.programs import programs
+from dlx.programs import Programs, programs
 from dlx.pruning import Prune
 from dlx.snapshot import Snapshot, Snapshots
 
@@ -32,11 +32,12 @@ class Loop:
     def __init__(self, trial: "Training", members: Sequence[Member], contexts: Sequence["Context"]) -> None:
         import torch
 
-        from dlx.vectorise import stack
+        from dlx.vectorise import skip, stack
 
         self.trial, self.orders, self.contexts = trial, [m.order for m in members], list(contexts)
-        self.device, dtype = contexts[0].device, getattr(torch, trial.dtype)
-        self.programs = programs(trial, members[0].module, self.device)
+        self.device, dtype, self.group = contexts[0].device, getattr(torch, trial.dtype), contexts[0].group
+        self.programs = (programs(trial, members[0].module, self.device) if self.group is None else
+                         Programs(trial, members[0].module, self.device, alone=True))
         self.now = stack([m.state for m in members], self.device, dtype, share=False)
         exact = torch.promote_types(dtype, torch.float32)  # in bfloat16 0.999 is 1
         self.hyper = stack([m.hyper for m in members], self.device, exact, share=False)
@@ -51,7 +52,12 @@ class Loop:
         place = contexts[0].place
         wanted = place.keep_best if place is not None else None
         self.best = Best(wanted, self.programs, self.now) if wanted is not None else None
-        self.snapshots, self.partials = self._resume(), contexts[0].partials
+        self.step, self.partials = self.programs.step, contexts[0].partials
+        self.snapshots = self._resume()
+        if self.group is not None:
+            self.done, self.now = self.group.as_first(self.done, self.now)
+            self.step = self.group.step(self)
+        skip(self.orders, self.done)
         if self.partials is not None:
             self.partials.steps = trial.steps
 
@@ -75,7 +81,7 @@ class Loop:
         """Train up to a step."""
         from dlx.vectorise import batches
 
-        step, train = self.programs.step, self.splits["train"]
+        step, train = self.step, self.splits["train"]
         steps, began = until - self.done, time.perf_counter()
         for rows in batches(self.orders, steps, self.device):
             if self.snapshots is not None and self.snapshots.due:
@@ -133,9 +139,8 @@ class Loop:
 
     def _resume(self) -> Snapshots | None:
         """Go on from the last snapshot of these members, where there is one."""
-        from dlx.vectorise import skip
-
-        if (place := self.contexts[0].place) is None:
+        place = self.contexts[0].place
+        if place is None or not (self.group is None or self.group.leads):
             return None
         snapshots = Snapshots(place.folder, [_key(ctx) for ctx in self.contexts], place.every, place.resume)
         if (found := snapshots.find()) is None:
@@ -144,7 +149,6 @@ class Loop:
             snapshots.notes.append("A checkpoint does not fit the code, or the keep=, of today; its trials start anew.")
             return snapshots
         self.done = found.step
-        skip(self.orders, found.step)
         for ctx in self._everyone:
             ctx.history = found.history[_key(ctx)]
         return snapshots

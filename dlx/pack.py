@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Protocol, Self, TypeVar
 
 from dlx.errors import DeclarationError, DlxError
 from dlx.partials import Partial
@@ -13,26 +13,45 @@ from dlx.trial import Trial
 from dlx.tuning import Objective
 
 T = TypeVar("T")
+KINDS = {"memory": (0, "a whole number of bytes"), "workers": (1, "a whole number")}  # that are whole, at least
 
 
 @dataclass(frozen=True, order=True)
 class Resources:
-    """What one pack occupies: CPUs, GPUs (fractions share one device) and memory in bytes (0: not reserved)."""
+    """What one pack occupies: CPUs, GPUs (fractions share one device) and memory in bytes (0: not reserved).
+
+    workers: how many processes train one ``dlx.Training`` together, each with so many CPUs and so much memory and on
+    one GPU or on none; of such a trial ``gpus=8`` says ``workers=8, gpus=1``.
+    """
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int = 0
+    workers: int = 1
 
     def check(self) -> None:
         """Raise DeclarationError for what no worker can occupy."""
         for f in fields(self):
-            value = getattr(self, f.name)
-            number = isinstance(value, int if f.name == "memory" else int | float) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value < 0:
-                kind = "a whole number of bytes" if f.name == "memory" else "a number"
-                raise DeclarationError(f"resources.{f.name} is {value!r}; it must be {kind} of at least 0.")
+            value, least, kind = getattr(self, f.name), *KINDS.get(f.name, (0, "a number"))
+            number = isinstance(value, int if f.name in KINDS else int | float) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value < least:
+                raise DeclarationError(f"resources.{f.name} is {value!r}; it must be {kind} of at least {least}.")
         if self.gpus > 1 and not float(self.gpus).is_integer():
             raise DeclarationError(f"resources.gpus is {self.gpus}; give a whole number, or a fraction below 1.")
+        if self.workers > 1 and self.gpus not in (0, 1):
+            raise DeclarationError(
+                f"resources.gpus is {self.gpus} for each of {self.workers} workers; a worker trains on one GPU, "
+                "gpus=1, or on none."
+            )
+
+    @property
+    def all_gpus(self) -> float:
+        """GPUs of all workers."""
+        return self.gpus * self.workers
+
+    def a_gpu_each(self) -> Self:
+        """The same GPUs, one for each of as many workers."""
+        return replace(self, gpus=1.0, workers=int(self.gpus)) if self.gpus > 1 else self
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ class Packer:
 
     def shape(self, job: Job) -> Hashable:
         """What jobs of one pack have in common, None for a job that runs alone."""
-        shape = None if self.study.scheduler is not None else job.trial.shape()
+        alone = self.study.scheduler is not None or self.study.resources_of(job.trial).workers > 1
+        shape = None if alone else job.trial.shape()
         return None if shape is None else (type(job.trial), shape, self.halfway.get(job.key))
 
     def learn(self, job: Job, members: int, records: Records) -> None:

@@ -234,8 +234,9 @@ def _packs(study: Study, trials: list[tuple[Trial, list[int]]], missing: int, ex
     """Packs that the missing trials make, or about as many when not all of them are at hand."""
     groups: Counter[tuple[Resources, object]] = Counter()
     for trial, absent in trials:
-        alone = study.scheduler is not None or (shape := trial.shape()) is None
-        groups[study.resources_of(trial), None if alone else (type(trial), shape)] += len(absent)
+        asked = study.resources_of(trial)
+        alone = study.scheduler is not None or asked.workers > 1 or (shape := trial.shape()) is None
+        groups[asked, None if alone else (type(trial), shape)] += len(absent)
     counted = groups.total()
     if not counted:
         return math.ceil(missing / (study.pack or FIRST))

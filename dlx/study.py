@@ -12,6 +12,7 @@ from dlx.canonical import digest
 from dlx.coercion import coerce
 from dlx.errors import DeclarationError
 from dlx.pack import Resources
+from dlx.parallel import check_workers
 from dlx.pruning import Prune
 from dlx.space import MOST_CHECKED, Cell, Space
 from dlx.training import Training
@@ -100,7 +101,7 @@ class Study:
         if self.skip is not None and not callable(self.skip):
             raise DeclarationError(f"skip is {self.skip!r}; it must be a function of the trial.")
         if isinstance(self.resources, Resources):
-            self.resources.check()
+            self._occupied(self.template, self.resources)
         elif not callable(self.resources):
             raise DeclarationError(
                 f"resources is {self.resources!r}; write dlx.Resources(cpus=2), or a function of the trial."
@@ -229,7 +230,8 @@ class Study:
     def resources_of(self, trial: Trial) -> Resources:
         """What a pack with this trial occupies."""
         if isinstance(self.resources, Resources):
-            return self.resources
+            several = self.resources.workers > 1 or self.resources.gpus > 1
+            return self._occupied(trial, self.resources) if several else self.resources
         try:
             given = self.resources(trial)
         except Exception as e:
@@ -238,7 +240,17 @@ class Study:
             ) from e
         if not isinstance(given, Resources):
             raise DeclarationError(f"resources= gave {given!r} for a trial; it must give dlx.Resources(...).")
+        return self._occupied(trial, given)
+
+    def _occupied(self, trial: Trial, given: Resources) -> Resources:
+        """What is occupied for these resources; raises DeclarationError for what cannot be, or not by this trial."""
         given.check()
+        if isinstance(trial, Training):
+            given = given.a_gpu_each()
+        if given.workers > 1:
+            prune = self.search.prune if isinstance(self.search, Search) else None
+            stopping = {"search.prune": prune, "scheduler": self.scheduler}
+            check_workers(trial, given.workers, [name for name, value in stopping.items() if value is not None])
         return given
 
     def with_(self, changes: Mapping[str, Any]) -> Self:

@@ -2,6 +2,7 @@
 
 import time
 import traceback
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,6 +15,9 @@ from dlx.pruning import Pruned
 from dlx.records import COMPLETED, DIVERGED, FAILED, PRUNED, Outcome, Pace, Records, not_finite, to_records, versions
 from dlx.trial import Trial, values
 
+if typing.TYPE_CHECKING:
+    from dlx.parallel import Group
+
 OnLog = Callable[[int, dict[str, float]], None]
 LONGEST_ERROR = 20_000  # characters of a traceback that are kept
 
@@ -22,39 +26,41 @@ class Stopped(BaseException):
     """What ``on_log`` raises when the trial is to end at once, without a row."""
 
 
-class _Listeners(NamedTuple):
-    """Who hears of a pack while it runs."""
+class _Around(NamedTuple):
+    """Who hears of a pack while it runs, and the processes that run it together."""
 
     on_log: OnLog | None
     on_partial: Send | None
     every: float
+    group: "Group | None"
 
 
 def run_pack(
-    pack: Pack, device: str = "cpu", on_log: OnLog | None = None, on_partial: Send | None = None, every: float = EVERY
+    pack: Pack, device: str = "cpu", on_log: OnLog | None = None, on_partial: Send | None = None, every: float = EVERY,
+    group: "Group | None" = None,
 ) -> Records:
     """Run all members of a pack, together when there are several, and return one row for each.
 
     on_log: called with step and metrics whenever a member logs; may raise Stopped. on_partial: called, every so many
-    seconds, with what is new of a pack that runs for long.
+    seconds, with what is new of a pack that runs for long. group: the processes that train its one member together.
     """
-    listeners, rates = _Listeners(on_log, on_partial, every), list[float]()
-    records = to_records(_run_together(pack, pack.members, device, listeners, rates), versions())
+    around, rates = _Around(on_log, on_partial, every, group), list[float]()
+    records = to_records(_run_together(pack, pack.members, device, around, rates), versions())
     pace = Pace(rates[0], memory_share(pack.resources, device)) if len(rates) == 1 else None
     return replace(records, pace=pace)
 
 
 def _run_together(
-    pack: Pack, members: Sequence[Member], device: str, listeners: _Listeners, rates: list[float]
+    pack: Pack, members: Sequence[Member], device: str, around: _Around, rates: list[float]
 ) -> list[Outcome]:
     """Run these members of a pack; when that raises, run each half by itself, until the culprit is alone."""
     contexts = [_context(pack, m, device) for m in members]
     partials = None
-    if listeners.on_partial is not None:
+    if around.on_partial is not None:
         keys = [m.key for m in members]
-        partials = Partials(listeners.on_partial, dict(zip(keys, contexts, strict=True)), listeners.every)
+        partials = Partials(around.on_partial, dict(zip(keys, contexts, strict=True)), around.every)
     for ctx in contexts:
-        ctx.on_log, ctx.partials = listeners.on_log, partials
+        ctx.on_log, ctx.partials, ctx.group = around.on_log, partials, around.group
     started, begun = time.time(), time.perf_counter()
     try:
         results = _results([m.trial for m in members], contexts)
@@ -63,7 +69,7 @@ def _run_together(
             raise
         if len(members) > 1:
             halves = halved(members, [m.cohort for m in members])
-            return [outcome for part in halves for outcome in _run_together(pack, part, device, listeners, rates)]
+            return [outcome for part in halves for outcome in _run_together(pack, part, device, around, rates)]
         results = [e]
     rates += [ctx.rate for ctx in contexts[:1] if ctx.rate is not None]
     run = _Run(pack.source, len(members), started, (time.perf_counter() - begun) / len(members), device)
@@ -116,7 +122,7 @@ def _outcome(run: _Run, member: Member, ctx: Context, result: object) -> Outcome
         elif bad := not_finite(metrics):
             status, error = DIVERGED, f"{', '.join(bad)} is not finite"
     except BaseException as e:
-        status, error = FAILED, _shortened("".join(traceback.format_exception(e)))
+        status, error = FAILED, said(e)
     return Outcome(
         key=member.key, seed=member.seed, values=values(member.trial), status=status, seconds=run.seconds,
         started=run.started, metrics=metrics, history=ctx.history, error=error, members=run.members,
@@ -124,8 +130,9 @@ def _outcome(run: _Run, member: Member, ctx: Context, result: object) -> Outcome
     )
 
 
-def _shortened(text: str) -> str:
-    """The text, without its middle where it is too long: the call is at one end, the reason at the other."""
+def said(error: BaseException) -> str:
+    """Its traceback, without the middle where that is too long: the call is at one end, the reason at the other."""
+    text = "".join(traceback.format_exception(error))
     half = LONGEST_ERROR // 2
     return text if len(text) <= LONGEST_ERROR else f"{text[:half]}\n…\n{text[-half:]}"
 

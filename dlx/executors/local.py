@@ -18,7 +18,10 @@ PATIENCE = 2.0  # seconds that threads which trials started get to end
 
 
 class Local:
-    """A plain loop over the packs of a feed; ``device``: where they run, None: a GPU for packs that ask for one."""
+    """A plain loop over the packs of a feed; ``device``: where they run, None: a GPU for packs that ask for one.
+
+    A trial that asks for several workers is trained by this process alone, which gives the same numbers.
+    """
 
     def __init__(self, device: str | None = None) -> None:
         self.device = device
@@ -40,7 +43,7 @@ class Local:
             feed.partial(pack, partial)
             feed.tick()
 
-        with _threads(pack.resources.cpus):
+        with _threads(pack.resources.cpus * pack.resources.workers):
             device = self.device or ("cuda" if pack.resources.gpus else "cpu")
             return run_pack(pack, device, on_partial=on_partial)
 

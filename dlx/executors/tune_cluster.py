@@ -16,6 +16,7 @@ from dlx.executors.tune_scratch import Scratch
 from dlx.pack import Resources
 
 REFRESH = 2.0  # seconds for which a list of machines holds; others may join
+UNLIMITED = 10**6  # machines of a kind for which no number is given
 OBJECT_STORE = 512 * 2**20  # bytes; what travels is small
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -88,8 +89,8 @@ class Cluster:
         self._mine, self._scratch, self._looked = False, None, -math.inf
 
     def room(self, asked: Resources) -> int:
-        """How many packs with these resources fit the machines that are up."""
-        return sum(_fit(machine, asked) for machine in self._up())
+        """How many packs with these resources fit the machines that are up; several workers may lie on several."""
+        return sum(_fit(machine, asked) for machine in self._up()) // asked.workers
 
     def _up(self) -> list[Mapping[str, float]]:
         import ray
@@ -101,8 +102,14 @@ class Cluster:
 
     def check(self, asked: Resources) -> None:
         """Raise ExecutorError when no machine, up or to be added by the autoscaler, has what one pack asks for."""
-        if self.room(asked) or any(_fit(machine, asked) for machine in _to_be_added()):
+        if self.room(asked) or sum(n * _fit(machine, asked) for machine, n in _to_be_added()) >= asked.workers:
             return
+        if asked.workers > 1:
+            raise ExecutorError(
+                f"resources asks for {asked.workers} workers with {_words(asked)} each, and the cluster has places for "
+                f"{sum(_fit(machine, asked) for machine in self._up())}; ask for fewer, or give the address of a "
+                "cluster that has them."
+            )
         largest = max(self._up(), key=lambda m: (m.get("GPU", 0), m.get("CPU", 0)), default={})
         has = Resources(largest.get("CPU", 0), largest.get("GPU", 0), int(largest.get("memory", 0)))
         raise ExecutorError(
@@ -135,12 +142,13 @@ def _fit(machine: Mapping[str, float], asked: Resources) -> int:
     return math.floor(least + 1e-9) if math.isfinite(least) else math.ceil(machine.get("CPU", 0.0))
 
 
-def _to_be_added() -> list[Mapping[str, float]]:
-    """Resources of the kinds of machines that the autoscaler may add, as far as it told Ray."""
+def _to_be_added() -> list[tuple[Mapping[str, float], int]]:
+    """Resources of the kinds of machines that the autoscaler may add, and how many, as far as it told Ray."""
     from ray._private.state import state
 
     config = typing.cast(Any, state).get_cluster_config()
-    return [] if config is None else [g.resources for g in config.node_group_configs if g.max_count]
+    groups = [] if config is None else config.node_group_configs
+    return [(g.resources, g.max_count if g.max_count > 0 else UNLIMITED) for g in groups if g.max_count]
 
 
 def _words(resources: Resources) -> str:

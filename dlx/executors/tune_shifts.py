@@ -20,6 +20,7 @@ from dlx.errors import ExecutorError
 from dlx.executors.tune_cluster import Cluster
 from dlx.executors.tune_failures import reason
 from dlx.executors.tune_partials import Box, deliver
+from dlx.executors.tune_train import LAUNCHER
 from dlx.pack import Feed, Pack, Resources
 
 RENEWED = 2_000  # shifts after which Ray Tune begins afresh; it slows down as it remembers them
@@ -44,7 +45,7 @@ class Desk:
         self.shifts: dict[str, Shift] = {}
         self.box = Box()
         self.in_hand: deque[Pack] = deque()  # taken for workers that are starting
-        self._smallest: Resources | None = None
+        self._seen: set[Resources] = set()
         self._opened = self._stillborn = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -76,7 +77,8 @@ class Desk:
             return None
         self.shifts[name] = Shift(asked)
         self._opened += 1
-        return {"cpus": asked.cpus, "gpus": asked.gpus, "memory": asked.memory, "workers": len(self.shifts),
+        own = asked if asked.workers == 1 else LAUNCHER
+        return {"cpus": own.cpus, "gpus": own.gpus, "memory": own.memory, "workers": len(self.shifts),
                 "box": self.box.name}
 
     def tick(self) -> None:
@@ -95,10 +97,10 @@ class Desk:
         return None
 
     def _slots(self) -> int:
-        slots = self.cluster.room(self._smallest or Resources())
-        if self._smallest is not None:
-            self._tell_slots(max(1, slots))
-        return max(1, slots)
+        slots = max(1, *map(self.cluster.room, self._seen or {Resources()}))
+        if self._seen:
+            self._tell_slots(slots)
+        return slots
 
     def _take(self) -> None:
         if (pack := self.feed.take()) is None:
@@ -109,7 +111,7 @@ class Desk:
             self.feed.refuse(pack, e)
             return
         self.in_hand.append(pack)
-        self._smallest = min(pack.resources, self._smallest or pack.resources)
+        self._seen.add(pack.resources)
 
     def result(self, name: str, result: dict[str, Any]) -> bool:
         """Take what a step brought and hand over the next pack; false when the shift is to end."""
@@ -125,7 +127,7 @@ class Desk:
             if "records" in result:
                 self.feed.done(pack, result.pop("records"))
             else:
-                self.feed.lost(pack, f"the worker cannot load it ({result.pop('unreadable')})")
+                self.feed.lost(pack, result.pop("lost"))
         if shift.pack is None and (self.closing or not (self._hand_over(shift) or self._stays(shift))):
             del self.shifts[name]
             return False
@@ -151,10 +153,14 @@ class Desk:
         return self.feed.take(resources)
 
     def _stays(self, shift: Shift) -> bool:
-        """A worker without a pack waits for one, unless packs of other resources wait for its place."""
+        """A worker without a pack waits for one, unless packs of other resources wait for its place.
+
+        Those of several workers wait where it is not seen, when they have been handed over.
+        """
         if not self.in_hand and self.feed.waiting:
             self._take()
-        return all(pack.resources == shift.resources for pack in self.in_hand)
+        waiting = [*self.in_hand, *(s.pack for s in self.shifts.values() if s.pack and s.resources.workers > 1)]
+        return all(pack.resources == shift.resources for pack in waiting)
 
     def died(self, name: str, error: str) -> None:
         """A worker is gone, and with it the pack that it ran."""

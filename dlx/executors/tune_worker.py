@@ -9,6 +9,7 @@ import ray
 from ray import tune
 
 from dlx.executors.tune_partials import post
+from dlx.executors.tune_train import train_together
 from dlx.partials import EVERY, LEAST_OFTEN
 from dlx.worker import run_pack
 
@@ -56,7 +57,9 @@ class Shift(tune.Trainable):
         try:
             pack = cloudpickle.loads(parcel)
         except Exception as e:
-            return {"unreadable": f"{type(e).__name__}: {e}"}
+            return {"lost": f"the worker cannot load it ({type(e).__name__}: {e})"}
+        if pack.resources.workers > 1:
+            return train_together(pack, parcel, self._box, self._every)
         return {"records": run_pack(pack, self._device, on_partial=post(self._box, pack), every=self._every)}
 
     def _wait(self) -> dict[str, Any]:

@@ -1,0 +1,106 @@
+"""Ray Train: one trial that several workers train together, on behalf of the shift that was given it.
+
+A shift that gives packs to several workers occupies nothing itself: ``TorchTrainer`` takes the places of all workers
+at once or waits, holding none, so that two trials never wait for each other's. What becomes of the trial comes back as
+of any other pack: the records of the first worker; or that one died, and the driver has it go on from its snapshot.
+"""
+
+import os
+import time
+import typing
+from typing import Any
+
+import cloudpickle
+
+from dlx.executors.tune_failures import reason
+from dlx.executors.tune_partials import post
+from dlx.executors.tune_scratch import Scratch
+from dlx.pack import Pack, Resources
+from dlx.parallel import Group, Severed, follow
+from dlx.records import FAILED, Outcome, Records, to_records, versions
+from dlx.trial import values
+from dlx.worker import run_pack, said
+
+LAUNCHER = Resources(cpus=0, memory=1)  # a byte, for Ray Tune places nothing that asks for nothing
+PATIENCE = 86_400  # seconds for which the others wait while the first worker measures; who dies is missed at once
+SWITCHES = {  # of Ray Train, unless the user has set them
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # after which the end of a trial is noticed, or of a worker
+}
+
+
+class Raised(Exception):
+    """What a worker's trial ended by: the records of the first worker, or what another one raised."""
+
+    def __init__(self, said: str, records: Records | None = None) -> None:
+        super().__init__(said, records)
+        self.said, self.records = said, records
+
+
+def train_together(pack: Pack, parcel: bytes, box: str, every: float) -> dict[str, Any]:
+    """The result of a shift's step: ``records`` of a pack (pickled: parcel), or why it was ``lost``."""
+    from ray.train import TrainingFailedError
+
+    started, begun = time.time(), time.perf_counter()
+    try:
+        return {"records": _fit(pack, {"parcel": parcel, "box": box, "every": every})}
+    except TrainingFailedError as e:
+        failures = list(getattr(e, "worker_failures", {0: e}).values())
+    except Exception as e:
+        failures = [e]
+    if deaths := [failure for failure in failures if not isinstance(failure, Raised)]:
+        known = [str(failure) for failure in deaths if not isinstance(failure, Severed)]
+        return {"lost": reason(known[0]) if known else f"its workers lost one another ({deaths[0]})"}
+    records = next((failure.records for failure in failures if failure.records is not None), None)
+    seconds = time.perf_counter() - begun
+    return {"records": records or _failed(pack, failures[0].said, started, seconds)}
+
+
+def _fit(pack: Pack, config: dict[str, Any]) -> Records:
+    """Have all workers train a pack's trial; raises TrainingFailedError where one of them did not end well."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    asked = pack.resources
+    each = {"CPU": asked.cpus, "GPU": asked.gpus, "memory": float(asked.memory)}
+    for name, value in SWITCHES.items():
+        os.environ.setdefault(name, value)
+    with Scratch() as folder:
+        run: Any = TorchTrainer(
+            typing.cast(Any, work), train_loop_config=config, torch_config=TorchConfig(timeout_s=PATIENCE),
+            scaling_config=ScalingConfig(
+                num_workers=asked.workers, use_gpu=asked.gpus > 0,
+                resources_per_worker={name: amount for name, amount in each.items() if amount},
+            ),
+            run_config=RunConfig(storage_path=str(folder), failure_config=FailureConfig(max_failures=0)),
+        ).fit()
+        return typing.cast(Records, run.return_value)
+
+
+def work(config: dict[str, Any]) -> Records | None:
+    """What each worker runs: the first one returns the trial's records; raises Raised where it failed."""
+    import torch
+
+    group, pack = Group(), cloudpickle.loads(config["parcel"])
+    torch.set_num_threads(max(1, int(pack.resources.cpus)))
+    device = "cuda" if pack.resources.gpus else "cpu"
+    if group.leads:
+        records = run_pack(pack, device, on_partial=post(config["box"], pack), every=config["every"], group=group)
+        if FAILED in records.trials.column("status").to_pylist():
+            raise Raised("", records)  # returning would leave the others waiting for it
+        return records
+    try:
+        follow(pack, device, group)
+    except (Exception, SystemExit) as e:
+        raise Raised(said(e)) from None
+    return None
+
+
+def _failed(pack: Pack, said: str, started: float, seconds: float) -> Records:
+    """The row of a trial that raised in another worker than the first."""
+    (member,) = pack.members
+    outcome = Outcome(
+        key=member.key, seed=member.seed, values=values(member.trial), status=FAILED, seconds=seconds, started=started,
+        error=said, device="cuda" if pack.resources.gpus else "cpu", source=pack.source,
+    )
+    return to_records([outcome], versions())
