@@ -19,7 +19,6 @@ bench: $(VENV)/installed-for-tests
 	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 chaos: $(VENV)/installed-for-tests
-	$(BIN)/python -m pip install --quiet --quiet --constraint constraints.txt --editable '.[chaos]'
 	$(BIN)/python -m pytest -m chaos -s tests/chaos
 
 clean:

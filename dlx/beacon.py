@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from dlx.home import UNFINISHED, Home
+from dlx.files import UNFINISHED
+from dlx.home import Home
 from dlx.live import Progress, Running
 
 FILE = "live.json"

@@ -11,6 +11,7 @@ from typing import Any
 from pyarrow import fs
 
 from dlx.errors import StoreError
+from dlx.files import make, put, reach
 
 if typing.TYPE_CHECKING:
     import torch
@@ -29,7 +30,7 @@ def place(name: str) -> str:
 
 
 def _locate(folder: str, name: str) -> tuple[fs.FileSystem, str]:
-    filesystem, root = fs.FileSystem.from_uri(folder)
+    filesystem, root = reach(folder)
     return filesystem, f"{root}/{place(name)}"
 
 
@@ -54,10 +55,8 @@ def save(folder: str, name: str, state: Mapping[str, Any], step: int | None = No
 
     filesystem, path = _locate(folder, name)
     tensors = {name: torch.as_tensor(value).detach().cpu().contiguous() for name, value in state.items()}
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    with filesystem.open_output_stream(path + ".writing") as out:
-        out.write(to_bytes(tensors, metadata=None if step is None else {"step": str(step)}))
-    filesystem.move(path + ".writing", path)
+    make(filesystem, path.rpartition("/")[0])
+    put(filesystem, path, to_bytes(tensors, metadata=None if step is None else {"step": str(step)}))
 
 
 def load(folder: str, name: str, cure: str = "delete it to have it made anew") -> "dict[str, torch.Tensor]":

@@ -13,11 +13,11 @@ from urllib.parse import quote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
+from dlx import files
 from dlx.errors import StoreError
+from dlx.files import OBJECT_STORES, UNFINISHED
 
 FORMAT = 1
-OBJECT_STORES = ("s3", "gcs", "abfs")  # one PUT is atomic there, and a rename is not
-UNFINISHED = ".writing"
 
 
 class Home:
@@ -27,7 +27,7 @@ class Home:
         address = address or os.environ.get("DLX_HOME") or "dlx-home"
         self.url = address if "://" in address else Path(address).expanduser().absolute().as_uri()
         try:
-            self.fs, self.root = fs.FileSystem.from_uri(self.url)
+            self.fs, self.root = files.reach(self.url)
             if self.fs.type_name in OBJECT_STORES and not self.root.strip("/"):
                 raise ValueError("it names no bucket")
         except (pa.ArrowException, OSError, ValueError) as e:
@@ -50,8 +50,7 @@ class Home:
 
     def make(self, path: str) -> None:
         """Make a folder; an object store has none."""
-        if self.fs.type_name not in OBJECT_STORES:
-            self.fs.create_dir(path, recursive=True)
+        files.make(self.fs, path)
 
     def names(self, folder: str, kind: fs.FileType = fs.FileType.File) -> list[str]:
         """Sorted names of the files (or folders) in a folder; none when it does not exist."""
@@ -82,7 +81,7 @@ class Home:
         if not self.local:
             sink = pa.BufferOutputStream()
             yield sink
-            self._upload(path, sink.getvalue())
+            files.put(self.fs, path, sink.getvalue())
             return
         folder, _, name = path.rpartition("/")
         beside = f"{folder}/.{name}.{secrets.token_hex(4)}{UNFINISHED}"
@@ -97,15 +96,6 @@ class Home:
                 os.unlink(beside)
             raise
         _sync_folder(folder)
-
-    def _upload(self, path: str, content: pa.Buffer) -> None:
-        direct = self.fs.type_name in OBJECT_STORES
-        folder, _, name = path.rpartition("/")
-        target = path if direct else f"{folder}/.{name}{UNFINISHED}"
-        with self.fs.open_output_stream(target) as out:
-            out.write(content)
-        if not direct:
-            self.fs.move(target, path)
 
 
 def _sync_folder(folder: str) -> None:
@@ -156,6 +146,7 @@ def check_format(home: Home) -> None:
     try:
         content = home.read(home.path("dlx.json"))
     except FileNotFoundError:
+        _check_bucket(home)
         return
     except NotADirectoryError as e:
         raise unwritable(home, e) from e
@@ -170,6 +161,20 @@ def check_format(home: Home) -> None:
             f"The home {home.url} was written by a newer dlx (format {found}, this one knows {FORMAT}); upgrade dlx, "
             "or name another folder in DLX_HOME."
         )
+
+
+def _check_bucket(home: Home) -> None:
+    """Raises StoreError when the home is on an object store, in a bucket that is not there."""
+    bucket = home.root.partition("/")[0]
+    if home.fs.type_name not in OBJECT_STORES:
+        return
+    try:
+        missing = home.fs.get_file_info(bucket).type == fs.FileType.NotFound
+    except OSError as e:
+        raise unreadable(home, e) from e
+    if missing:
+        raise StoreError(f"The home {home.url} lies in a bucket {bucket!r} that does not exist; make it, or "
+                         "correct the address.")
 
 
 def studies(home: str | None = None) -> list[str]:

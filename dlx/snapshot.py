@@ -12,6 +12,7 @@ from pyarrow import fs
 
 from dlx.canonical import digest
 from dlx.checkpoint import header
+from dlx.files import make, put, reach
 
 if typing.TYPE_CHECKING:
     import torch
@@ -55,7 +56,7 @@ class Snapshots:
         self, folder: str, keys: Sequence[str], every: float = math.inf, resume: Sequence[str] = ()
     ) -> None:
         self.keys, self._every, self._resume = tuple(keys), every, tuple(resume)
-        self._files, root = fs.FileSystem.from_uri(folder)
+        self._files, root = reach(folder)
         self._root = f"{root}/checkpoints/packs"
         self._last = time.monotonic()
         self.notes: list[str] = []  # what could not be used, and why
@@ -81,10 +82,9 @@ class Snapshots:
         head = {"format": FORMAT, "step": str(snapshot.step), "keys": json.dumps(snapshot.keys),
                 "history": json.dumps(snapshot.history)}
         path = f"{folder}/{snapshot.step:012}.safetensors"
-        self._files.create_dir(folder, recursive=True)
-        with self._files.open_output_stream(path + ".writing") as out:
-            out.write(to_bytes({name: t.cpu().contiguous() for name, t in snapshot.tensors.items()}, metadata=head))
-        self._files.move(path + ".writing", path)
+        make(self._files, folder)
+        put(self._files, path, to_bytes({name: t.cpu().contiguous() for name, t in snapshot.tensors.items()},
+                                        metadata=head))
         for old in _listed(self._files, folder)[:-KEPT]:
             self._files.delete_file(old)
 
@@ -129,7 +129,7 @@ def identify(keys: Sequence[str]) -> str:
 
 def held(folder: str) -> dict[str, str]:
     """Key of a trial → the pack whose snapshots hold it, under a study's folder (a URL)."""
-    files, root = fs.FileSystem.from_uri(folder)
+    files, root = reach(folder)
     found: dict[str, str] = {}
     for path in _listed(files, f"{root}/checkpoints/packs"):
         with contextlib.suppress(Exception):  # a damaged one is reported by the worker that would have gone on from it
@@ -140,7 +140,7 @@ def held(folder: str) -> dict[str, str]:
 
 def discard(folder: str, packs: Iterable[str]) -> None:
     """Remove the snapshots of these packs, whose members have all ended."""
-    files, root = fs.FileSystem.from_uri(folder)
+    files, root = reach(folder)
     for pack in packs:
         with contextlib.suppress(FileNotFoundError):
             files.delete_dir(f"{root}/checkpoints/packs/{pack}")

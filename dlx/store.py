@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 from dlx import parts
 from dlx.documents import Documents
 from dlx.errors import StoreError
-from dlx.home import FORMAT, UNFINISHED, Home, check_format, unreadable, unwritable
+from dlx.files import UNFINISHED
+from dlx.home import FORMAT, Home, check_format, unreadable, unwritable
 from dlx.parts import Damaged
 from dlx.records import HISTORY, ITEMS, MEMBERSHIP, TRIALS, Records
 

@@ -4,7 +4,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,10 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from objects import LOOPBACK, free_ports
 
 from dlx.store import Store
 
-LOOPBACK = "127.0.0.1"
 MARK = "DLX_HEAD"  # in the environment of every process of a cluster that is started here
 PATIENCE = 180.0  # seconds for one command of dlx, on a busy machine
 STUDY = '''
@@ -37,17 +36,6 @@ class Nap(dlx.Trial):
 
 STUDY = dlx.Study(name="{name}", question="Does it end?", template=Nap(dlx.grid(*range({trials}))))
 '''
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody holds now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind((LOOPBACK, 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def until(condition, seconds=PATIENCE, what="it"):

@@ -18,7 +18,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "errors stats text",
     "coercion canonical trial markers shelf noise tables notebook",
     "products nodes compile space overrides tuning pruning",
-    "checkpoint snapshot context records partials pack device worker",
+    "files checkpoint snapshot context records partials pack device worker",
     "losses data models optim metrics control claims",
     "fixed training member loop programs vectorise replay rewrite pbt best ladder parallel across",
     "study",

@@ -19,7 +19,8 @@ from pyarrow import fs
 
 from dlx import parts, store
 from dlx.errors import StoreError
-from dlx.home import UNFINISHED, Home, studies
+from dlx.files import UNFINISHED
+from dlx.home import Home, studies
 from dlx.records import COMPLETED, FAILED, FINAL, HISTORY, MEMBERSHIP, TRIALS, TUNE, Outcome, Records, to_records
 from dlx.store import Store
 

@@ -6,21 +6,17 @@ import time
 import pytest
 from chaos.cluster import Driver, surroundings
 from chaos.faults import REFUSED
-from chaos.objects import KEY, SECRET, s3_server
 from chaos.servers import wait_until
 from chaos.site import Run, Site
+from objects import object_store
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("executor", ["local", "ray"])
-def test_the_same_command_goes_on_once_the_store_is_back(tmp_path, monkeypatch, executor):
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    with surroundings(tmp_path):
-        home, store = s3_server(tmp_path / "swift")
-        site = Site(tmp_path, nodes=2)
+def test_the_same_command_goes_on_once_the_store_is_back(tmp_path, executor):
+    with surroundings(tmp_path), object_store(tmp_path / "swift") as store:
+        home, site = store.address(), Site(tmp_path, nodes=2)
         try:
-            store.start()
             reference = Run(site, "undisturbed", 0.0, cells=4, tracked=False)
             reference.alone()
             run = Run(site, "objects", 0.05, cells=4, home=home)
@@ -31,7 +27,6 @@ def test_the_same_command_goes_on_once_the_store_is_back(tmp_path, monkeypatch, 
             run.check(reference.rows())
         finally:
             site.close()
-            store.kill()
 
 
 def lose(run, store):

@@ -1,0 +1,37 @@
+"""Files on any file system that pyarrow reaches: an object store that is silent is given up in time."""
+
+from pyarrow import fs
+
+OBJECT_STORES = ("s3", "gcs", "abfs")  # one PUT is atomic there, a rename is not, and there are no folders
+UNFINISHED = ".writing"
+S3 = {
+    "connect_timeout": 5.0,  # seconds for a connection, and without an answer; three attempts
+    "request_timeout": 20.0,
+    "allow_delayed_open": True,  # a small file is one request
+}
+
+
+def reach(address: str) -> tuple[fs.FileSystem, str]:
+    """The file system of an address, and the path there; raises OSError, ValueError or pyarrow's errors."""
+    files, path = fs.FileSystem.from_uri(address)
+    if files.type_name == "s3":
+        make, (options,) = files.__reduce__()
+        files = make({**options, **{name: value for name, value in S3.items() if name in options}})
+    return files, path
+
+
+def make(files: fs.FileSystem, folder: str) -> None:
+    """Make a folder; an object store has none."""
+    if files.type_name not in OBJECT_STORES:
+        files.create_dir(folder, recursive=True)
+
+
+def put(files: fs.FileSystem, path: str, content: object) -> None:
+    """Write a file at once or not at all; content: bytes or a buffer."""
+    direct = files.type_name in OBJECT_STORES
+    folder, _, name = path.rpartition("/")
+    target = path if direct else f"{folder}/.{name}{UNFINISHED}"
+    with files.open_output_stream(target) as out:
+        out.write(content)
+    if not direct:
+        files.move(target, path)
