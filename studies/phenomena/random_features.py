@@ -4,6 +4,10 @@
 fit one-hot targets, β = Φ⁺Y. At p = n the smallest singular value of Φ is close to zero and β explodes (Belkin et al.
 2019, arXiv:1812.11118; Mei and Montanari 2019, arXiv:1908.05355); on either side of it errors are moderate. No step
 size, no number of steps: what is left of double descent when training is taken away.
+
+Stated beforehand, without noise and with it: log₁₀ of the squared error at p = n is above that at 80 and at 1,000
+features by more than HIGHER. 640 trials (quick: 160), each alone, for what NumPy solves has no shape to share; minutes
+of a core and no GPU, estimated, not measured.
 """
 
 import numpy as np
@@ -12,6 +16,7 @@ import dlx
 from dlx import claims, data, figures
 
 SAMPLES = 300
+HIGHER = 0.5  # powers of ten, by which the peak stands out
 FEATURES = (10, 20, 40, 80, 150, 210, 255, 285, 300, 315, 345, 400, 550, 1_000, 2_000, 4_000)
 
 
@@ -49,7 +54,7 @@ STUDY = dlx.Study(
     ),
     seeds=20,
     claims=tuple(
-        claims.Peak("test/log10_squared_error", over="features", at=SAMPLES, left=80, right=1_000, by=0.5,
+        claims.Peak("test/log10_squared_error", over="features", at=SAMPLES, left=80, right=1_000, by=HIGHER,
                     where={"label_noise": noise}, name=f"peak at p = n, label noise {noise}")
         for noise in (0.0, 0.15)
     ),
