@@ -19,7 +19,7 @@ bench: $(VENV)/installed-for-tests
 	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 chaos: $(VENV)/installed-for-tests
-	$(BIN)/python -m pytest -m chaos -s tests/chaos
+	$(BIN)/python -m pytest -m chaos -s --timeout=0 tests/chaos
 
 clean:
 	rm -rf $(VENV)
