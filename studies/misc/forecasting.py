@@ -9,8 +9,8 @@ DLinear is tuned as well; ridge chooses its penalty on the validation months, an
 
 Published, multivariate ETTh1, 336 → 96: DLinear .375, repeat-last 1.295 (Zeng et al. 2023, arXiv:2205.13504); with a
 look-back of 96, as comparison only: Autoformer .449 (arXiv:2106.13008), Informer .865 (arXiv:2012.07436).
-`--preset reference` repeats DLinear's with its published hyperparameters but for early stopping: Adam, batches of 32,
-ten epochs, 0.005 halved after each from the second on. Five seeds gave .3704 ± .0004 (95 % t interval).
+`--preset reference` repeats DLinear's, beside ridge and naive forecasts, as published but for early stopping: Adam,
+batches of 32, ten epochs, 0.005 halved after each from the second on. Five seeds gave .3704 ± .0004 (95 % t interval).
 
 Stated beforehand, after pilots on seeds from 1000 on: on ETTh1 a linear map beats both (Zeng et al.); on chaos both
 beat it, for no linear map continues that; the LSTM is ahead of the transformer on chaos, where a state must be
@@ -38,7 +38,7 @@ PUBLISHED = {"DLinear": DLINEAR, "Repeat(period=1)": 1.295,
 DAY = 24
 SHARED = 336 + 96  # hours from one window to the first that shares none with it
 HALVED = optim.StepDecay(milestones=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), gamma=0.5)
-ETT = {"series": "ETTh1"}
+ETT, LINEAR = {"series": "ETTh1"}, {"method": "DLinear"}
 SEASONAL, CHAOTIC, SWITCHING = ({"kind": kind} for kind in ("seasonal", "chaotic", "switching"))
 
 
@@ -190,11 +190,11 @@ STUDY = dlx.Study(
         },
         "reference": {
             "template.series": dlx.grid(data.ETTh1()),
-            "template.method": dlx.grid(DLinear(models.DLinear(), lr=0.005, weight_decay=0.0, schedule=HALVED)),
+            "template.method": dlx.grid(DLinear(models.DLinear(), 0.005, 0.0, HALVED), Ridge(), Repeat(1), Repeat(DAY)),
             "template.steps": 2_560,
-            "claims": (claims.Below("test/loss", DLINEAR + TOLERANCE, name="no worse than published"),
-                       claims.Above("test/loss", DLINEAR - TOLERANCE, name="no better than published")),
-            "figures": (dots(("series",), "DLinear on ETTh1 with the published set-up, 336 hours → 96"),),
+            "claims": (claims.Below("test/loss", DLINEAR + TOLERANCE, where=LINEAR, name="no worse than published"),
+                       claims.Above("test/loss", DLINEAR - TOLERANCE, where=LINEAR, name="no better than published")),
+            "figures": (dots(("series",), "ETTh1 with DLinear's published set-up, 336 hours → 96"),),
         },
     },
 )
