@@ -8,13 +8,14 @@ import pytest
 from stored import members, stored
 
 import dlx
-from dlx import data, figures, models, optim, overrides
+from dlx import claims, data, figures, losses, models, optim, overrides, wanted
 from dlx.pack import Pack, Resources
 from dlx.worker import run_pack
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "studies").rglob("*.py"))
 RANDOM_FEATURES, DOUBLE_DESCENT = (ROOT / f"studies/phenomena/{n}.py" for n in ("random_features", "double_descent"))
+SHARPNESS = ROOT / "studies/optimization/sharpness.py"
 SMALL = {"template.steps": 3, "template.dtype": "float64", "template.measure": 2}
 SMALLER: dict[str, dict[str, object]] = {  # by file, what else makes a few cells of its quick preset cheap
     "spectral": {
@@ -135,6 +136,12 @@ def test_every_preset_plans_and_resolves(study, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
+def test_figures_are_about_cells_that_a_preset_has(study):
+    for declared in (study, *map(study.preset, study.presets)):
+        for where in filter(None, (getattr(figure, "where", None) for figure in declared.figures)):
+            claims.Below("any metric", 0.0, where=where).check_names(wanted.grid(declared))
+
+
 def test_trains_alone_and_draws_its_figures(small, tmp_path):
     results = finished(small, tmp_path / "home")
     assert set(results.table["status"].to_pylist()) == {"completed"}
@@ -189,6 +196,14 @@ def test_the_reference_of_double_descent_is_the_published_set_up():
         assert (t.steps, t.batch_size, t.data.samples(), t.data.test_samples) == (20_000, 100, 4_000, 12_000)
         assert dataclasses.asdict(t.optimizer) == {"lr": 0.01, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}
         assert (t.data.label_noise, t.model.depth) == (0.15, 2)
+
+
+def test_the_reference_of_sharpness_is_the_published_net_and_data():
+    study = dlx.load(str(SHARPNESS)).preset("reference")
+    for trial in map(study.space.trial, study.space.cells):
+        assert (trial.model.width, trial.model.depth, trial.model.activation) == (200, 2, "tanh")
+        assert (trial.data.samples(), trial.data.share, trial.batch_size) == (5_000, 0.0, None)
+        assert trial.loss == losses.MSE()
 
 
 def _metrics(records):
