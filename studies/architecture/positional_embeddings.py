@@ -5,22 +5,21 @@ An MLP of coordinates alone learns low frequencies first and blurs; codes of the
 and the sines of a SIREN (Sitzmann et al. 2020, arXiv:2006.09661); codes without a period Gaussian bumps along each
 coordinate, one-hot intervals (Zheng et al. 2021, arXiv:2107.02561, who argue that periods are not needed) and radial
 bumps. Of three grey pictures of scikit-image every other point of every other row is seen; the volume is the test
-signal of Marschner and Lobb (1994), seen at random points. As comparison only, for their pictures are others: none
-19.3, basic 21.7, log-linear 24.9, Gaussian 25.6 dB (Tancik). Full batch, Adam at one learning rate, as in the papers.
+signal of Marschner and Lobb (1994), seen at random points. Full batch, Adam at one learning rate, as in the papers.
 
 Stated beforehand: held-out PSNR is an inverted U in σ, on each picture and in the volume; none < basic < log-linear <
-Gaussian; bumps and SIREN beat none; bumps beat one-hot intervals, for codes must overlap; bumps are within `PARITY` of
-Gaussian features. `QUICK`, the scales at which embeddings are compared, was chosen by validation at seeds 1000 and 1001
-among five to seven of each; `FULL` is that times the ratio of points a side, as a power of two. `--preset tuned` needs
-no such choice: it searches for scale and learning rate in each cell, on equal budgets. `scale` counts in sides of the
+Gaussian; bumps and SIREN beat none, and radial bumps in full; bumps beat one-hot intervals, for codes must overlap;
+bumps are within `PARITY` of Gaussian features. `QUICK`, the scales at which embeddings are compared, was chosen by
+validation at seeds 1000 and 1001 among five to seven of each; `FULL` is that times the ratio of points a side, as a
+power of two, and for radial bumps one over the spacing of their centres. `--preset tuned` searches for scale and
+learning rate in each cell, on equal budgets, beside Tancik's figures of other pictures. `scale` counts in sides of the
 square: σ in cycles a side, 1/σ of bumps, intervals a side, of a SIREN the deviation of its first layer's frequencies.
 
 Quick found all four inverted U. It leaves undecided whether Gaussian beats log-linear (0.1 ± 0.5 dB on pictures) and,
-at five seeds and after Holm's correction, whether bumps are within 1 dB of Gaussian (−0.2 ± 0.5, 0.1 ± 1.3 in the
-volume); in the volume one cycle a side is, if anything, worse than none.
+corrected, whether bumps are within 1 dB of it (−0.2 ± 0.5; volume: 0.1 ± 1.3, and basic, if anything, below none).
 
-Full: 1,240 trials, 1.5 GPU-hours (estimated, not measured), an embedding's scales, pictures and seeds in one pack, 150.
-Quick: 220 trials in packs of 5 to 75. Tuned: 24 cells, 3 searches of 8 asks and 5 seeds in each.
+Full: 1,240 trials in 22 packs of up to 80, 1.5 GPU-hours (estimated, not measured). Quick: 220 trials in packs of up to
+64. Tuned: 1,824 trials. Neither full nor tuned has been run. Intervals are over seeds, the pictures being fixed.
 """
 
 import itertools
@@ -29,13 +28,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import dlx
-from dlx import claims, data, losses, metrics, models, optim
+from dlx import claims, data, figures, losses, metrics, models, optim
 
-NOTICEABLE = 1.0  # dB, by which a peak stands out and an embedding wins
-PARITY = 1.0  # dB, within which two embeddings do equally well
-PICTURES = ("camera", "astronaut", "coffee")
-PLAIN = ("none", "basic")  # codes without a scale
-BETTER = (("gaussian", "none"), ("siren", "none"), ("bumps", "none"), ("bumps", "onehot"))
+NOTICEABLE, PARITY = 1.0, 1.0  # dB: by which a peak stands out and an embedding wins; within which two are level
+PICTURES, PLAIN = ("camera", "astronaut", "coffee"), ("none", "basic")  # PLAIN: codes without a scale
+TANCIK = {"none": 19.3, "basic": 21.7, "log": 24.9, "gaussian": 25.6}  # dB, published, of other pictures
+BETTER = (("gaussian", "none"), ("siren", "none"), ("bumps", "none"), ("bumps", "onehot"), ("rbf", "none"))
 SWEEP = (0.125, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 SIGMAS = (0.125, 0.5, 1.0, 2.0, 8.0)
 SMALL = {
@@ -49,8 +47,8 @@ QUICK = {  # data → embedding → the scale at which it is compared
     "Volume": {"log": 1.5, "gaussian": 0.5, "siren": 0.5, "bumps": 8.0, "onehot": 24.0},
 }
 FULL = {
-    "Picture": {"log": 16.0, "gaussian": 8.0, "siren": 4.0, "bumps": 64.0, "onehot": 128.0},
-    "Volume": {"log": 4.0, "gaussian": 2.0, "siren": 2.0, "bumps": 32.0, "onehot": 64.0},
+    "Picture": {"log": 16.0, "gaussian": 8.0, "siren": 4.0, "bumps": 64.0, "onehot": 128.0, "rbf": 16.0},
+    "Volume": {"log": 4.0, "gaussian": 2.0, "siren": 2.0, "bumps": 32.0, "onehot": 64.0, "rbf": 8.0},
 }
 
 
@@ -96,7 +94,7 @@ def comparisons(scales: Mapping[str, Mapping[str, float]]) -> tuple[claims.Claim
         about, said = {"data": where}, where.lower()
         found += [claims.Higher("test/psnr", nets[better], than=nets[worse], by=NOTICEABLE, where=about,
                                 name=f"{said}: {better} above {worse}")
-                  for better, worse in BETTER]
+                  for better, worse in BETTER if better in nets]
         found += [claims.Ordering("test/psnr", [nets[k] for k in (*PLAIN, "log", "gaussian")], where=about,
                                   name=f"{said}: none < basic < log < gaussian"),
                   claims.Equivalent("test/psnr", nets["bumps"], nets["gaussian"], margin=PARITY, where=about,
@@ -171,12 +169,11 @@ STUDY = dlx.Study(
             activation=dlx.grid("relu", "sine"), length=2.0,
             omega=dlx.derived(lambda t: math.pi * 3**0.5 * t.data.dimensions().inputs * t.model.scale, name="siren"),
         ),
-        optimizer=optim.Adam(lr=1e-3),
-        steps=2_000, loss=losses.MSE(), metrics=(metrics.psnr(),), measure=4, watch=("val",),
+        optimizer=optim.Adam(lr=1e-3), steps=2_000, loss=losses.MSE(), metrics=(metrics.psnr(),), measure=4,
+        watch=("val",),
     ),
     seeds=5, keep="final", skip=is_idle, pack=80,
-    claims=(*inverted_u((1.0, 16.0), 128.0), *comparisons(FULL)),
-    figures=(psnr_over_scale, reconstructions),
+    claims=(*inverted_u((1.0, 16.0), 128.0), *comparisons(FULL)), figures=(psnr_over_scale, reconstructions),
     presets={
         "quick": {
             **SMALL,
@@ -187,14 +184,17 @@ STUDY = dlx.Study(
         },
         "tuned": {
             **SMALL,
-            "template.model.encoding": dlx.grid("gaussian", "none", "log", "bumps", "onehot", "rbf"),
+            "template.model.encoding": dlx.grid("gaussian", "none", "basic", "log", "bumps", "onehot", "rbf"),
             "template.model.scale": dlx.loguniform(0.1, 100.0), "template.optimizer.lr": dlx.loguniform(3e-4, 3e-2),
             "objective": dlx.maximize("val/psnr"), "search": dlx.TPE(trials=8, repeats=3),
-            "skip": lambda t: (t.model.encoding == "none") != (t.model.activation == "sine"),
+            "skip": lambda t: t.model.activation == "sine" and t.model.encoding != "none",
             "claims": [claims.Equivalent("test/psnr", arm(kind), arm("gaussian"), margin=PARITY, where={"data": where},
                                          name=f"{where.lower()}: {kind} level with gaussian")
                        for where in QUICK for kind in ("log", "siren", "bumps", "rbf")],
-            "figures": (reconstructions,),
+            "figures": (reconstructions, figures.Dots(
+                rows="encoding", metric="test/psnr", panels=("name",), name="beside_published",
+                where={"data": "Picture", "activation": "relu"}, published=dict.fromkeys(PICTURES, TANCIK),
+                published_label="Tancik, other pictures", x_label="held-out PSNR (dB)")),
         },
     },
 )
