@@ -3,16 +3,17 @@
 A trial trains one MLP at every rate of a grid, all from the same initial weights and batches, and returns
 ``best_rate``: the minimum of a parabola in log₂(rate), least squares over the five rates around the smallest final
 training loss, losses above chance and of diverged trainings counting as chance. So the rate's law in the width h is a
-slope in logarithms. Predicted, for wide networks: −1 for Adam in the
-standard parameterisation, 0 in μP (Yang and Hu 2021, arXiv:2011.14522; Yang et al. 2022, arXiv:2203.03466), and 0 for
-steepest descent under the operator norm from root mean square to root mean square, without any parameterisation (Yang,
-Simon and Bernstein 2023, arXiv:2310.17813; Bernstein and Newhouse 2024, arXiv:2409.20325).
+slope in logarithms. Predicted, for wide networks: −1 for Adam in the standard parameterisation, 0 in μP (Yang and Hu
+2021, arXiv:2011.14522; Yang et al. 2022, arXiv:2203.03466), and 0 for steepest descent under the operator norm from
+root mean square to root mean square, without any parameterisation (Yang, Simon and Bernstein 2023, arXiv:2310.17813;
+Bernstein and Newhouse 2024, arXiv:2409.20325).
 
 On its own seeds quick, at widths 16 to 64, found slopes of 0.09 under the spectral norm, which holds; of −0.46 for Adam
 and 0.23 for Adam in μP, both undecided: five seeds are few after correction, and 16 units are no wide network.
 
-Full: 3 methods × 6 widths × 5 seeds, 90 trials of 13 trainings of 2,000 steps, about half a GPU-hour (estimated, not
-measured); the trainings of a method, width by width, make one pack of 65.
+Full: 4 methods × 6 widths × 5 seeds, 120 trials of 13 trainings of 2,000 steps, about half a GPU-hour (estimated, not
+measured); those of a method and width make one pack of 65. It adds sign descent, steepest where the norm of a
+matrix is its largest entry: η in each of h weights moves a unit by up to ηh, so that −1 is predicted, as for Adam.
 """
 
 import math
@@ -94,7 +95,15 @@ METHODS = {
     "spectral norm": Method(
         optim.SteepestDescent(lr=1.0, norm=optim.Spectral(rms=True), vectors=optim.Frobenius(rms=True), momentum=0.9),
         "standard", 2.0**-3),
+    "sign": Method(optim.SteepestDescent(lr=1.0, norm=optim.MaxNorm(), vectors=optim.MaxNorm(), momentum=0.9),
+                   "standard", 2.0**-8),
 }
+STATED = (
+    *(claims.Trend("best_rate", over="width", slope=(-HOLDS, HOLDS), log=True, where={"method": method},
+                   name=f"the rate holds: {method}") for method in ("Adam, μP", "spectral norm")),
+    claims.Trend("best_rate", over="width", slope=(None, -HOLDS), log=True, where={"method": "Adam"},
+                 name="the rate falls: Adam"),
+)
 
 STUDY = dlx.Study(
     name="lr-transfer",
@@ -115,10 +124,9 @@ STUDY = dlx.Study(
     ),
     seeds=5,
     claims=(
-        *(claims.Trend("best_rate", over="width", slope=(-HOLDS, HOLDS), log=True, where={"method": method},
-                       name=f"the rate holds: {method}") for method in ("Adam, μP", "spectral norm")),
-        claims.Trend("best_rate", over="width", slope=(None, -HOLDS), log=True, where={"method": "Adam"},
-                     name="the rate falls: Adam"),
+        *STATED,
+        claims.Trend("best_rate", over="width", slope=(None, -HOLDS), log=True, where={"method": "sign"},
+                     name="the rate falls: sign"),
     ),
     figures=(
         figures.LearningCurves(
@@ -135,6 +143,7 @@ STUDY = dlx.Study(
     presets={
         "quick": {
             "template.training.model.width": dlx.grid(16, 32, 64), "template.training.steps": 100, "template.span": 4,
+            "template.method": dlx.grid("Adam", "Adam, μP", "spectral norm"), "claims": STATED,
         },
     },
 )
