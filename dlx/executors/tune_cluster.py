@@ -35,6 +35,8 @@ class Cluster:
         self._scratch: Scratch | None = None
         self._machines: list[Mapping[str, float]] = []
         self._looked = -math.inf
+        self._rooms: dict[Resources, int] = {}  # on the machines that were counted last
+        self._counted: list[Mapping[str, float]] | None = None
 
     def start(self) -> None:
         """Start or join Ray, unless this process has one; raises ExecutorError when that fails."""
@@ -90,7 +92,12 @@ class Cluster:
 
     def room(self, asked: Resources) -> int:
         """How many packs with these resources fit the machines that are up; several workers may lie on several."""
-        return sum(_fit(machine, asked) for machine in self._up()) // asked.workers
+        machines = self._up()
+        if self._counted is not machines:
+            self._rooms, self._counted = {}, machines
+        if asked not in self._rooms:
+            self._rooms[asked] = sum(_fit(machine, asked) for machine in machines) // asked.workers
+        return self._rooms[asked]
 
     def _up(self) -> list[Mapping[str, float]]:
         import ray

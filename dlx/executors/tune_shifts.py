@@ -46,6 +46,7 @@ class Desk:
         self.box = Box()
         self.in_hand: deque[Pack] = deque()  # taken for workers that are starting
         self._seen: set[Resources] = set()
+        self._up, self._starting = Counter[Resources](), Counter[Resources]()  # of the shifts, how many there are
         self._opened = self._stillborn = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -70,15 +71,19 @@ class Desk:
     def begin(self) -> None:
         """Forget the shifts of an earlier Tuner."""
         self.shifts, self._opened = {}, 0
+        self._up.clear()
+        self._starting.clear()
 
     def open(self, name: str) -> dict[str, Any] | None:
         """The configuration of one more worker, None when none is wanted now."""
         if (asked := self._wanted()) is None:
             return None
         self.shifts[name] = Shift(asked)
+        self._up[asked] += 1
+        self._starting[asked] += 1
         self._opened += 1
-        own = asked if asked.workers == 1 else LAUNCHER
-        return {"cpus": own.cpus, "gpus": own.gpus, "memory": own.memory, "workers": len(self.shifts),
+        own, workers = asked if asked.workers == 1 else LAUNCHER, max(len(self.shifts), self._slots())
+        return {"cpus": own.cpus, "gpus": own.gpus, "memory": own.memory, "workers": workers,
                 "box": self.box.name}
 
     def tick(self) -> None:
@@ -87,12 +92,10 @@ class Desk:
         deliver(self.box, self.feed, (shift.pack for shift in self.shifts.values() if shift.pack is not None))
 
     def _wanted(self) -> Resources | None:
-        starting = Counter(s.resources for s in self.shifts.values() if s.worker is None)
-        up = Counter(s.resources for s in self.shifts.values())
-        if len(self.in_hand) <= starting.total() and len(self.shifts) < self._slots():
+        if len(self.in_hand) <= self._starting.total() and len(self.shifts) < self._slots():
             self._take()
         for resources, packs in Counter(p.resources for p in self.in_hand).items():
-            if packs > starting[resources] and up[resources] < max(1, self.cluster.room(resources)):
+            if packs > self._starting[resources] and self._up[resources] < max(1, self.cluster.room(resources)):
                 return resources
         return None
 
@@ -118,6 +121,7 @@ class Desk:
         shift = self.shifts[name]
         if "worker" in result:
             shift.worker, self._stillborn = result.pop("worker"), 0
+            self._starting[shift.resources] -= 1
         if shift.pack is not None:
             if "idle" in result:
                 return True  # it asked before the pack arrived
@@ -129,7 +133,7 @@ class Desk:
             else:
                 self.feed.lost(pack, result.pop("lost"))
         if shift.pack is None and (self.closing or not (self._hand_over(shift) or self._stays(shift))):
-            del self.shifts[name]
+            self._drop(name)
             return False
         return True
 
@@ -162,10 +166,16 @@ class Desk:
         waiting = [*self.in_hand, *(s.pack for s in self.shifts.values() if s.pack and s.resources.workers > 1)]
         return all(pack.resources == shift.resources for pack in waiting)
 
+    def _drop(self, name: str) -> Shift | None:
+        """A shift is no more; None: it was none before."""
+        if (shift := self.shifts.pop(name, None)) is not None:
+            self._up[shift.resources] -= 1
+            self._starting[shift.resources] -= shift.worker is None
+        return shift
+
     def died(self, name: str, error: str) -> None:
         """A worker is gone, and with it the pack that it ran."""
-        shift = self.shifts.pop(name, None)
-        if shift is None:
+        if (shift := self._drop(name)) is None:
             return
         if shift.pack is not None:
             self.feed.lost(shift.pack, reason(error))
