@@ -172,8 +172,14 @@ def surroundings(folder: Path) -> Iterator[None]:
             for process in left:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            shutil.rmtree(short, ignore_errors=True)
+            wait_until(lambda: _gone(Path(short)), 15, f"{short} to be removed")
     assert not left, f"left behind: {left}"
+
+
+def _gone(folder: Path) -> bool:
+    """Whether a folder could be removed; what ends just now may write there once more."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def left_behind(folder: Path, seconds: float) -> list[psutil.Process]:
