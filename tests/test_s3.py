@@ -19,7 +19,7 @@ from dlx.home import Home, studies
 from dlx.snapshot import held
 from dlx.store import Store
 
-STEPS = 30
+STEPS, TRIALS = 20, 24  # of 1 s each, so that it lasts longer than another driver needs to be refused
 HALTING = f'''
 import os, time
 from dataclasses import dataclass
@@ -41,7 +41,8 @@ class Sum(dlx.Trial):
             ctx.checkpoint(step + 1, lambda total=total: {{"sum": total}})
         return {{"loss": float(total) + self.number}}
 
-STUDY = dlx.Study(name="halting", question="Does it end?", template=Sum(dlx.grid(*range(6))), checkpoint_every=0.4)
+STUDY = dlx.Study(name="halting", question="Does it end?", template=Sum(dlx.grid(*range({TRIALS}))),
+                  checkpoint_every=0.4)
 '''
 
 
@@ -138,7 +139,7 @@ def numbers(address):
 
 def check(halting, tmp_path, address, before):
     """All is stored once, and of what was stored nothing ran again."""
-    assert len(stored_once("halting", address)) == 6 and numbers(address) == set(range(6))
+    assert len(stored_once("halting", address)) == TRIALS and numbers(address) == set(range(TRIALS))
     assert {number: starts for number, starts in marks(tmp_path).items() if number in before} == {
         number: [0] for number in before}
 
@@ -155,7 +156,7 @@ def test_a_killed_driver_is_relieved_and_its_trial_goes_on_from_its_checkpoint(s
         first.kill()
         first.wait(timeout=60)
     before = numbers(address)
-    assert 2 <= len(before) < 6 and not go(halting, address, wait=True).missing
+    assert 2 <= len(before) < TRIALS and not go(halting, address, wait=True).missing
     check(halting, tmp_path, address, before)
     assert any(starts[0] == 0 and starts[-1] > 0 for starts in marks(tmp_path).values()), marks(tmp_path)
 
@@ -173,7 +174,7 @@ def test_a_store_that_is_killed_stops_the_run_which_goes_on_once_it_is_back(stor
     assert first.returncode == 2 and last.startswith(f"dlx: The home {address}") and "cannot be" in last, said
     assert "Traceback" not in said
     before = numbers(address)
-    assert 2 <= len(before) < 6 and not go(halting, address, wait=True).missing
+    assert 2 <= len(before) < TRIALS and not go(halting, address, wait=True).missing
     check(halting, tmp_path, address, before)
 
 
