@@ -16,6 +16,7 @@ from pyarrow import fs
 from dlx import files
 from dlx.errors import StoreError
 from dlx.files import OBJECT_STORES, UNFINISHED
+from dlx.text import holds_password
 
 FORMAT = 1
 
@@ -25,6 +26,9 @@ class Home:
 
     def __init__(self, address: str | None = None) -> None:
         address = address or os.environ.get("DLX_HOME") or "dlx-home"
+        if "://" in address and holds_password(address):
+            raise StoreError("The home's address holds a password, which commands and reports would show; leave it out "
+                             "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what your store reads, instead.")
         self.url = address if "://" in address else Path(address).expanduser().absolute().as_uri()
         try:
             self.fs, self.root = files.reach(self.url)

@@ -2,12 +2,11 @@
 
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from dlx.chosen import Chosen
 from dlx.errors import DeclarationError
 from dlx.executors.jobs import Job, Jobs
-from dlx.text import clean
+from dlx.text import clean, holds_password
 
 
 def submit(chosen: Chosen, address: str, attempts: int, tracking_uri: str | None = None) -> str:
@@ -75,8 +74,7 @@ def _home(chosen: Chosen) -> str:
 
 def _without_secrets(address: str, name: str) -> str:
     """The address; raises DeclarationError where it holds a password, which Ray would show to whoever asks."""
-    parts = urlsplit(address)
-    if parts.password or "secret_key" in parts.query:
+    if holds_password(address):
         raise DeclarationError(f"{name} holds a password, which a job would show; set it in the environment of the "
                                "cluster's machines.")
     return address

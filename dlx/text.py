@@ -5,6 +5,7 @@ import html
 import math
 import re
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 SPECIAL = re.compile(r"[\\`*~|\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//|[\w+-]+:)|^[#+=-]|(?<=^\d)[.)](?=\s|$)")
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -42,6 +43,12 @@ def number(value: float) -> str:
     else:
         said = f"{value + 0.0:.3g}" if abs(value) < 999.5 else f"{value:,.0f}"
     return said.replace("-", "−")
+
+
+def holds_password(address: str) -> bool:
+    """Whether an address has a password in it, which commands, reports and logs would show."""
+    parts = urlsplit(address)
+    return bool(parts.password) or "secret_key" in parts.query
 
 
 # ---------------------------------------------------------------- names

@@ -418,6 +418,11 @@ def test_an_address_that_cannot_be_reached_is_refused(address: str) -> None:
     assert "cannot be reached" in refused(address)
 
 
+@pytest.mark.parametrize("address", ["s3://key:hunter2@bucket/x", "s3://bucket/x?secret_key=hunter2"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(address):
+    assert "holds a password" in (said := refused(address)) and "hunter2" not in said
+
+
 def test_an_object_store_that_does_not_answer_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

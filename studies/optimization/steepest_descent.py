@@ -13,8 +13,8 @@ the other four norms, so that the rule picks the norm where it is above 0: at th
 steps of SGD (learning rate 0.1, momentum 0.9), a fifth of the quick budget.
 
 On pilot seeds (1000–1002, other searches) the rule picked the winner after the probe and not at the start, where it
-favoured rows. On its own seeds, four at the time, quick says the same of the probe and leaves the start undecided, for
-there the curvature along a direction is close to zero on some seeds and not on others.
+favoured rows. On its own seeds quick says the same of the probe and leaves the start undecided, for there the
+curvature along a direction is close to zero on some seeds and not on others.
 
 ``update/spectral_norm`` and ``update/share`` belong to spectral directions of gradients after the probe (those of
 SPECTRA batches, all matrices): the largest singular value, and the share of those in [0.5, 1.25] among the gradient's
