@@ -67,7 +67,8 @@ class LearningCurves:
     metric: one or several by name, the first solid, the others dashed. colour, dash: the axes that lines differ by
     (chosen where left out; dash: for a single metric); panel, and further axes, have panels. title, x_label, y_label:
     with units; scale: what y is multiplied by; log_x, log_y: log scales; where: cells, as in ``Results.where``; level:
-    a value of y to compare with, dotted; name: of the files.
+    a value of y to compare with, dotted; y_range: from where to where y is shown, what is beyond being cut off and the
+    caption saying so; name: of the files.
     """
 
     metric: str | Sequence[str]
@@ -84,6 +85,7 @@ class LearningCurves:
     x: Literal["step", "seconds"] = "step"
     panel: str | None = None
     level: float | None = None
+    y_range: tuple[float, float] | None = None
 
     def __call__(self, results: "Results") -> "Figure":
         """The figure; raises DlxError where there is nothing to show or too much, DeclarationError for names."""
@@ -185,6 +187,8 @@ class LearningCurves:
                     raise DlxError(f"The figure {self.name} has no value above 0 for its log scale; give log_y=False.")
                 axes.set_ylim(positive.min() / 1.5, positive.max() * 1.5)
                 log_scale(axes, "y", (positive.min() / 1.5, positive.max() * 1.5))
+            if self.y_range is not None:
+                axes.set_ylim(*self.y_range)
         for axes in grid.bottom:
             axes.set_xlabel(self.x_label or X_LABELS[self.x])
         for axes in grid.left:
@@ -214,7 +218,10 @@ class LearningCurves:
         over = f" over {search.repeats} searches" if search and search.repeats > 1 else ""
         said = f"Means, n = {span([line.trials for line in found.values()])} trials a line"
         ends = " A line ends where one of its trials diverges." if any(row["diverged"] for row in rows) else ""
-        return f"{said}{f'; bands: 95 % t intervals{over}' if bands else ''}.{ends}{left_out(rows)}"
+        beyond = "" if self.y_range is None or not any(
+            (line.mean * self.scale < min(self.y_range)).any() or (line.mean * self.scale > max(self.y_range)).any()
+            for line in found.values()) else " Lines that leave the picture go on beyond it."
+        return f"{said}{f'; bands: 95 % t intervals{over}' if bands else ''}.{ends}{beyond}{left_out(rows)}"
 
 
 def mean_lines(

@@ -26,6 +26,7 @@ from dlx import claims, data, figures, metrics, models, optim
 
 HEAD_START = 0.02  # nats a character: the smallest difference in test loss that matters
 LOW = 2.0  # nats a character, of validation loss: between the 2.5 of letter pairs and the 1.5 of good small models
+SHOWN = (1.0, 4.5)  # nats a character; log 65 = 4.17 is a guess among all characters
 WINDOW = 64  # characters
 NANOGPT = {"NanoGPT: Adam": 5_625, "NanoGPT: Shampoo": 4_100, "NanoGPT: Muon": 3_250}  # steps to a loss of 3.28
 METRICS = (metrics.loss(), metrics.error())
@@ -58,11 +59,11 @@ def methods(lowest: float) -> tuple[optim.Optimizer, ...]:
 CURVES = (
     figures.LearningCurves(
         "val/loss", name="loss_by_step", log_x=True, y_label="validation loss (nats a character)",
-        title="Tiny Shakespeare: loss by steps, each method at its tuned rate",
+        title="Tiny Shakespeare: loss by steps, each method at its tuned rate", y_range=SHOWN,
     ),
     figures.LearningCurves(
         "val/loss", x="seconds", name="loss_by_second", log_x=True, y_label="validation loss (nats a character)",
-        title="Tiny Shakespeare: loss by seconds, each method at its tuned rate",
+        title="Tiny Shakespeare: loss by seconds, each method at its tuned rate", y_range=SHOWN,
         x_label="time of a trial, its share of its pack's (s)",
     ),
     figures.BestAgainstBudget(y_label="validation loss (nats a character)", title="Tiny Shakespeare, by budget"),

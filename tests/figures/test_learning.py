@@ -43,6 +43,13 @@ def test_searches_are_the_sample_of_tuned_cells(searched, ends):
     assert figure.get_supxlabel() == "Means, n = 6 trials a line; bands: 95 % t intervals over 3 searches."
 
 
+@pytest.mark.parametrize(("y_range", "cut"), [((0.0, 1e-3), True), ((-1e9, 1e9), False), (None, False)])
+def test_what_is_cut_off_is_said(flawed, y_range, cut):
+    figure = figures.LearningCurves("train/loss", where={"width": [1, 8, 16]}, y_range=y_range)(flawed)
+    assert y_range is None or all(axes.get_ylim() == y_range for axes in figure.axes if axes.axison)
+    assert ("go on beyond" in " ".join(figure.get_supxlabel().split())) == cut
+
+
 def test_a_level_is_drawn_in_every_panel(flawed):
     figure = figures.LearningCurves("train/loss", where={"width": [1, 8, 16]}, level=0.5)(flawed)
     for axes in (axes for axes in figure.axes if axes.axison):
