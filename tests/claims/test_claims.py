@@ -94,7 +94,7 @@ OVER_X = [
 ]
 
 
-@pytest.mark.parametrize(("claim", "outcome", "mean"), OVER_X, ids=lambda v: str(v))
+@pytest.mark.parametrize(("claim", "outcome", "mean"), OVER_X, ids=lambda v: None if callable(v) else str(v))
 def test_courses_over_an_axis(tmp_path, claim, outcome, mean):
     verdict = one(claim, tmp_path, arms(lambda labels: mean(labels["x"])), x=X)
     assert verdict.outcome == outcome, verdict
