@@ -151,6 +151,10 @@ class Driver:
         self.give_back(pack)
         self._fail(error)
 
+    def say(self, line: str) -> None:
+        """Show a sentence."""
+        self.view.say(line)
+
     @property
     def finished(self) -> bool:
         """Nothing is left to take, now or later."""

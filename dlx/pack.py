@@ -120,6 +120,9 @@ class Feed(Protocol):
     def refuse(self, pack: Pack, error: DlxError) -> None:
         """The pack was taken and can never be begun here, nor can others of its study; the error says why."""
 
+    def say(self, line: str) -> None:
+        """A sentence that a person must see."""
+
     @property
     def finished(self) -> bool:
         """Nothing is left to take, now or later: all is done, a budget is spent, or the user said stop."""

@@ -40,6 +40,7 @@ class Relay:
         self._left, self._executor = deque(legs), executor
         self._open: list[Leg] = []
         self._owners: dict[int, Leg] = {}  # by the identity of packs that are out; their keys may be in two studies
+        self._taken: Leg  # whose pack was taken last
         self._concluding = _Beside()
         self.stopped = False  # by the user
 
@@ -82,7 +83,7 @@ class Relay:
     def _take(self, leg: Leg, resources: Resources | None) -> Pack | None:
         pack = leg.run.driver.take(resources)
         if pack is not None:
-            self._owners[id(pack)] = leg
+            self._owners[id(pack)] = self._taken = leg
         return pack
 
     def done(self, pack: Pack, records: Records) -> None:
@@ -104,6 +105,10 @@ class Relay:
     def refuse(self, pack: Pack, error: DlxError) -> None:
         """Its study ends by this; others go on."""
         self._owners.pop(id(pack)).run.driver.refuse(pack, error)
+
+    def say(self, line: str) -> None:
+        """What concerns the pack that was taken last is its study's to show."""
+        self._taken.run.driver.say(line)
 
     @property
     def finished(self) -> bool:

@@ -1,6 +1,7 @@
 """Stored trials run again, each alone and from its first step, by an executor; nothing is written into the home."""
 
 import dataclasses
+import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -105,6 +106,9 @@ class _Queue:
 
     def refuse(self, pack: Pack, error: DlxError) -> None:
         raise error
+
+    def say(self, line: str) -> None:
+        print(line, file=sys.stderr)
 
     @property
     def finished(self) -> bool:

@@ -7,8 +7,7 @@ import os
 import signal
 import threading
 import time
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from dlx.errors import ExecutorError
@@ -16,7 +15,6 @@ from dlx.executors.tune_scratch import Scratch
 from dlx.pack import Resources
 
 REFRESH = 2.0  # seconds for which a list of machines holds; others may join
-UNLIMITED = 10**6  # machines of a kind for which no number is given
 OBJECT_STORE = 512 * 2**20  # bytes; what travels is small
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -107,22 +105,23 @@ class Cluster:
             self._looked = time.monotonic()
         return self._machines
 
-    def check(self, asked: Resources) -> None:
-        """Raise ExecutorError when no machine, up or to be added by the autoscaler, has what one pack asks for."""
-        if self.room(asked) or sum(n * _fit(machine, asked) for machine, n in _to_be_added()) >= asked.workers:
+    def check(self, asked: Resources, say: Callable[[str], None]) -> None:
+        """Raise ExecutorError when no machine has what one pack asks for; where machines may join, say so instead."""
+        if self.room(asked):
             return
+        if self.address is None:
+            raise ExecutorError(f"{self._lack(asked)}; ask for less, or give the address of a cluster that has it.")
+        say(f"{self._lack(asked)}; waiting for a machine to join, such as one of an autoscaler's. If none will, stop "
+            "this and ask for less.")
+
+    def _lack(self, asked: Resources) -> str:
         if asked.workers > 1:
-            raise ExecutorError(
-                f"resources asks for {asked.workers} workers with {_words(asked)} each, and the cluster has places for "
-                f"{sum(_fit(machine, asked) for machine in self._up())}; ask for fewer, or give the address of a "
-                "cluster that has them."
-            )
+            return (f"resources asks for {asked.workers} workers with {_words(asked)} each, but the cluster has places "
+                    f"for {sum(_fit(machine, asked) for machine in self._up())}")
         largest = max(self._up(), key=lambda m: (m.get("GPU", 0), m.get("CPU", 0)), default={})
         has = Resources(largest.get("CPU", 0), largest.get("GPU", 0), int(largest.get("memory", 0)))
-        raise ExecutorError(
-            f"resources asks for {_words(asked)} in one pack, but the largest machine of the cluster has "
-            f"{_words(has)}; ask for less, or give the address of a cluster that has it."
-        )
+        return (f"resources asks for {_words(asked)} in one pack, but the largest machine of the cluster has "
+                f"{_words(has)}")
 
 
 @contextlib.contextmanager
@@ -147,15 +146,6 @@ def _fit(machine: Mapping[str, float], asked: Resources) -> int:
         counts.append(machine.get("memory", 0.0) / asked.memory)
     least = min(counts)
     return math.floor(least + 1e-9) if math.isfinite(least) else math.ceil(machine.get("CPU", 0.0))
-
-
-def _to_be_added() -> list[tuple[Mapping[str, float], int]]:
-    """Resources of the kinds of machines that the autoscaler may add, and how many, as far as it told Ray."""
-    from ray._private.state import state
-
-    config = typing.cast(Any, state).get_cluster_config()
-    groups = [] if config is None else config.node_group_configs
-    return [(g.resources, g.max_count if g.max_count > 0 else UNLIMITED) for g in groups if g.max_count]
 
 
 def _words(resources: Resources) -> str:

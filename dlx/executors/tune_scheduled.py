@@ -111,7 +111,8 @@ class Stage:
         if len(self.flights) >= slots or (pack := self.feed.take()) is None:
             return None
         self.flights[name] = Flight(pack)
-        self.cluster.check(pack.resources)
+        if pack.resources != self._smallest:
+            self.cluster.check(pack.resources, self.feed.say)
         self._smallest = min(pack.resources, self._smallest or pack.resources)
         self._tell_slots(slots)
         asked = pack.resources

@@ -108,11 +108,12 @@ class Desk:
     def _take(self) -> None:
         if (pack := self.feed.take()) is None:
             return
-        try:
-            self.cluster.check(pack.resources)
-        except ExecutorError as e:
-            self.feed.refuse(pack, e)
-            return
+        if pack.resources not in self._seen:
+            try:
+                self.cluster.check(pack.resources, self.feed.say)
+            except ExecutorError as e:
+                self.feed.refuse(pack, e)
+                return
         self.in_hand.append(pack)
         self._seen.add(pack.resources)
 

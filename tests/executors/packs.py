@@ -20,7 +20,7 @@ class Packs:
 
     def __init__(self, packs, stop_after=None):
         self.queue, self.flying = deque(packs), []
-        self.records, self.losses, self.returned, self.partials = [], [], [], []
+        self.records, self.losses, self.returned, self.partials, self.said = [], [], [], [], []
         self.ticks, self.stopped, self.stop_after = 0, False, stop_after
 
     def take(self, resources=None):
@@ -54,6 +54,9 @@ class Packs:
     def refuse(self, pack, error):
         self.give_back(pack)
         raise error
+
+    def say(self, line):
+        self.said.append(line)
 
     @property
     def finished(self):

@@ -1,6 +1,8 @@
 """A preflight on a real cluster of two nodes: what is wrong is said per node, before anything starts."""
 
 import tempfile
+import threading
+import time
 
 import pytest
 from packs import Packs, pack_of
@@ -8,6 +10,7 @@ from packs import Packs, pack_of
 from dlx.errors import ExecutorError, StoreError
 from dlx.executors import tune_preflight
 from dlx.executors.tune import Tune
+from dlx.pack import Resources
 
 
 @pytest.fixture
@@ -48,6 +51,26 @@ def test_a_node_is_told_apart_from_one_that_can_run_packs(cluster, tmp_path, tri
     Tune(cluster.address, folder=home).run(feed)
     assert [dict(r["metrics"])["y"] for r in feed.rows] == [2.0]
     assert list((tmp_path / "home" / "checkpoints").iterdir()) == []
+
+
+def test_a_pack_waits_for_a_machine_that_has_what_it_asks_for(cluster, trials):
+    cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    cluster.wait_for_nodes()
+    feed = Packs([pack_of(trials.Double(1.0)), pack_of(trials.Double(2.0), resources=Resources(cpus=2))])
+
+    def join():
+        while not feed.said:
+            time.sleep(0.1)
+        cluster.add_node(num_cpus=2, object_store_memory=100 * 2**20)
+
+    joining = threading.Thread(target=join, daemon=True)
+    joining.start()
+    Tune(cluster.address).run(feed)
+    joining.join()
+    assert sorted(dict(r["metrics"])["y"] for r in feed.rows) == [2.0, 4.0]
+    (said,) = feed.said
+    assert said.startswith("resources asks for 2 CPUs, 0 GPUs in one pack, but the largest machine")
+    assert "waiting for a machine to join" in said
 
 
 def test_a_home_that_is_not_the_drivers(tmp_path):
