@@ -40,7 +40,7 @@ trap clean EXIT
 start=(ray start --block --num-cpus="$SLURM_CPUS_PER_TASK" "--temp-dir=/tmp/ray-$SLURM_JOB_ID")
 address="$(step 1 "${nodes[0]}" hostname --all-ip-addresses | awk '{print $1}')"
 step 1 "${nodes[0]}" "${start[@]}" --head --node-ip-address="$address" --port="$port" --include-dashboard=false \
-  --ray-client-server-port=$((port - 10000)) &  # else 10001, which a head of another job on this node may hold
+  --ray-client-server-port=$((port + 10000)) &  # else 10001, which a head of another job on this node may hold
 steps+=($!)
 until ray health-check --address "$address:$port" >/dev/null 2>&1; do
   if ! kill -0 "${steps[0]}" 2>/dev/null || ((SECONDS > 300)); then

@@ -99,7 +99,8 @@ def test_ray_starts_on_every_node_before_the_study_and_ends_after_it(batch):
     run.end(0)
     port = 20_000 + int(JOB) % 10_000
     common = f"ray start --block --num-cpus=1 --temp-dir=/tmp/ray-{JOB}"
-    head = f"{common} --head --node-ip-address=127.0.0.1 --port={port} --include-dashboard=false [token]"
+    head = (f"{common} --head --node-ip-address=127.0.0.1 --port={port} --include-dashboard=false "
+            f"--ray-client-server-port={port + 10_000} [token]")
     asks = f"ray health-check --address 127.0.0.1:{port} [token]"
     workers = f"{common} --address=127.0.0.1:{port} [token]"
     study = f"dlx run studies/a study.py --preset quick --address 127.0.0.1:{port} --wait [token]"
