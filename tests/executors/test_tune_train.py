@@ -85,6 +85,6 @@ def check_tracked(uri, found, failed):
 
 def test_more_workers_than_there_are_places_for_are_refused_at_once(cluster):
     feed = Packs([pack_of(training(), resources=Resources(workers=3))])
-    with pytest.raises(ExecutorError, match="3 workers with 1 CPUs, 0 GPUs each, and the cluster has places for 2;"):
+    with pytest.raises(ExecutorError, match="3 workers with 1 CPUs, 0 GPUs each, but the cluster has places for 2;"):
         Tune().run(feed)
     assert not feed.flying
