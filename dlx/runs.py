@@ -1,5 +1,6 @@
 """Runs that the command line asks for: of one study, or of all that are found."""
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from dlx.chosen import Chosen
 from dlx.errors import DeclarationError, DlxError
 from dlx.plan import duration
 from dlx.printed import say_next, say_results, verdicts_of, warn
-from dlx.text import count
+from dlx.text import clean, count
 
 if TYPE_CHECKING:
     from dlx.relay import Leg
@@ -71,7 +72,8 @@ def run_all(preset: str | None, home: str | None, asked: Asked) -> int:
     began, shared = time.monotonic(), [chosen for chosen in studies if _shares(chosen)]
     heard = _Heard(asked, code)
     relay = Relay(map(heard.leg, shared), executor_for(asked.executor, asked.address, Home(home).url))
-    with _how_to_go_on("dlx run --all"), interrupts(relay.interrupt):
+    same = [*(("--preset", preset) if preset else ()), *(("--home", home) if home else ())]
+    with _how_to_go_on(clean(shlex.join(["dlx", "run", "--all", *same]))), interrupts(relay.interrupt):
         relay.run()
     for chosen in studies:
         if chosen not in shared and not relay.stopped:
