@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,26 +48,40 @@ def _ask(folder: str, token: str, patience: float) -> list[str]:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
     task = ray.remote(num_cpus=0, max_retries=0)(look())
-    nodes = [n for n in ray.nodes() if n["Alive"] and {"CPU", "GPU"} & n["Resources"].keys()]
-    asked = {
-        task.options(scheduling_strategy=On(n["NodeID"], soft=False)).remote(folder, token, versions()): n
-        for n in nodes
-    }
-    ended, silent = ray.wait(list(asked), num_returns=len(asked), timeout=patience) if asked else ([], [])
-    found = [(asked[ref], said) for ref in ended for said in _answer(ref)]
-    found += [(asked[ref], f"it does not answer within {patience:g} s; restart Ray there.") for ref in silent]
-    for ref in silent:
-        ray.cancel(ref, force=True)
+    end, left, found = time.monotonic() + patience, _nodes(), list[tuple[Any, str]]()
+    while left:
+        asked = {
+            task.options(scheduling_strategy=On(n["NodeID"], soft=False)).remote(folder, token, versions()): n
+            for n in left
+        }
+        ended, silent = ray.wait(list(asked), num_returns=len(asked), timeout=max(0.0, end - time.monotonic()))
+        answers = [(asked[ref], _answer(ref)) for ref in ended]
+        found += [(n, said) for n, sentences in answers for said in sentences or ()]
+        found += [(asked[ref], f"it does not answer within {patience:g} s; restart Ray there.") for ref in silent]
+        for ref in silent:
+            ray.cancel(ref, force=True)
+        there = {n["NodeID"] for n in _nodes()} if time.monotonic() < end else set()
+        if left := [n for n, said in answers if said is None and n["NodeID"] in there]:
+            time.sleep(1.0)
     return sorted(f"{n['NodeManagerHostname']} ({n['NodeManagerAddress']}): {said}" for n, said in found)
 
 
-def _answer(ref: Any) -> Sequence[str]:
-    """What a node says; nothing when it has left meanwhile."""
+def _nodes() -> list[dict[str, Any]]:
+    """The nodes that can run packs."""
+    import ray
+
+    return [n for n in ray.nodes() if n["Alive"] and {"CPU", "GPU"} & n["Resources"].keys()]
+
+
+def _answer(ref: Any) -> Sequence[str] | None:
+    """What a node says; nothing when it has left, None where it is not known yet, having just joined."""
     import ray
 
     try:
         return list(ray.get(ref))
-    except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+    except ray.exceptions.TaskUnschedulableError:
+        return None
+    except ray.exceptions.NodeDiedError:
         return ()
     except ray.exceptions.RayError as e:
         said = str(e).strip().splitlines() or [type(e).__name__]
