@@ -33,8 +33,7 @@ class Cluster:
         self._scratch: Scratch | None = None
         self._machines: list[Mapping[str, float]] = []
         self._looked = -math.inf
-        self._rooms: dict[Resources, int] = {}  # on the machines that were counted last
-        self._counted: list[Mapping[str, float]] | None = None
+        self._rooms: dict[Resources, int] = {}  # on these machines
 
     def start(self) -> None:
         """Start or join Ray, unless this process has one; raises ExecutorError when that fails."""
@@ -91,8 +90,6 @@ class Cluster:
     def room(self, asked: Resources) -> int:
         """How many packs with these resources fit the machines that are up; several workers may lie on several."""
         machines = self._up()
-        if self._counted is not machines:
-            self._rooms, self._counted = {}, machines
         if asked not in self._rooms:
             self._rooms[asked] = sum(_fit(machine, asked) for machine in machines) // asked.workers
         return self._rooms[asked]
@@ -101,7 +98,7 @@ class Cluster:
         import ray
 
         if time.monotonic() - self._looked > REFRESH:
-            self._machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self._machines, self._rooms = [node["Resources"] for node in ray.nodes() if node["Alive"]], {}
             self._looked = time.monotonic()
         return self._machines
 
