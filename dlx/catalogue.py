@@ -12,7 +12,7 @@ from dlx.claims import Verdict
 from dlx.declaration import Declaration
 from dlx.errors import DlxError
 from dlx.figures import name_of
-from dlx.home import reason
+from dlx.files import reason
 from dlx.listing import Entry, false_discoveries
 from dlx.plan import duration
 from dlx.report.files import folder_in

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlx import checkpoint
+from dlx.files import reaching
 from dlx.pruning import Prune
 from dlx.records import ITEMS
 from dlx.snapshot import Snapshot, Snapshots
@@ -114,10 +115,11 @@ class Context:
         """Write the final state (name → tensor or array) where trials that name this one as ``parent`` find it.
 
         step: after how many updates. Nothing is written when no trial of the study starts from this one, unless the
-        study keeps weights (``Study(keep="final")``).
+        study keeps weights (``Study(keep="final")``). Raises HomeError where it cannot be.
         """
         if self.place is not None and self.place.keep:
-            checkpoint.save(self.place.folder, self.place.key, state, step)
+            with reaching(self.place.folder):
+                checkpoint.save(self.place.folder, self.place.key, state, step)
         elif self.place is not None and self.place.keep_final:
             self._keep(self.place, self.place.key, state, step)
 
@@ -165,7 +167,8 @@ class Context:
         """The final state of the parent trial, None for a trial without one; raises StoreError when it is gone."""
         if self.place is None or self.place.parent is None:
             return None
-        return checkpoint.load(self.place.folder, self.place.parent)
+        with reaching(self.place.folder):
+            return checkpoint.load(self.place.folder, self.place.parent)
 
 
 def _is_whole(step: Any) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pyarrow as pa
 
 from dlx import parts
-from dlx.home import Home, reason, unreadable, unwritable
+from dlx.files import reason
+from dlx.home import Home, unreadable, unwritable
 from dlx.parts import Damaged
 
 

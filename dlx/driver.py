@@ -9,7 +9,7 @@ from typing import Any
 from dlx.agenda import Agenda, Job
 from dlx.beacon import Beacon
 from dlx.budget import Budget
-from dlx.errors import DeclarationError, DlxError, HeldError
+from dlx.errors import DeclarationError, DlxError, HeldError, StoreError
 from dlx.flights import Flight, Flights
 from dlx.lease import Lease
 from dlx.ledger import Ledger
@@ -86,6 +86,11 @@ class Driver:
         return self._launch(Flight(jobs))
 
     @property
+    def _homeless(self) -> bool:
+        """Whether the home could not be read or written."""
+        return isinstance(self.error, StoreError)
+
+    @property
     def _left(self) -> int:
         """How many more trials may be begun, of one pack."""
         most = self.study.pack or MOST
@@ -122,7 +127,15 @@ class Driver:
             self._show()
 
     def lost(self, pack: Pack, reason: str) -> None:
-        """The worker died: the pack is resumed once, then halved until the culprit is alone, and has three lives."""
+        """The worker died: the pack is resumed once, then halved until the culprit is alone, and has three lives.
+
+        Where the home cannot be reached from here either, the run ends.
+        """
+        if not self._homeless:
+            try:
+                self.store.create()
+            except StoreError as e:
+                self._fail(e)
         flight = self._flying.end(pack.members[0].key)
         losses, resume = flight.losses + 1, (identify([job.key for job in flight.jobs]), *flight.resume)
         if losses == 1 or (len(flight.jobs) == 1 and losses < LIVES):
@@ -132,7 +145,7 @@ class Driver:
             halves = (list(part) for part in halved(flight.jobs, [job.cohort for job in flight.jobs]))
             self._again.extend(Flight(jobs, 1, again=True, resume=resume) for jobs in halves)
         else:
-            self._bury(flight.jobs[0], f"Workers died while they ran this trial, {LIVES} of them, the last: {reason}")
+            self._bury(flight.jobs[0], f"{LIVES} workers did not bring this trial to an end, the last since {reason}")
             self._bury_orphans()
         self.tick()
 
@@ -183,7 +196,7 @@ class Driver:
         if self.lease.lost and self.error is None:
             name = self.study.name
             self._fail(HeldError(f"Another driver took the study {name} over, having heard nothing of this one."))
-        if self.ledger.due:
+        if self.ledger.due and not self._homeless:  # then once more at the end
             self.commit()
         self._show()
 

@@ -13,6 +13,10 @@ class StoreError(DlxError, OSError):
     """The home cannot be read or written."""
 
 
+class HomeError(StoreError):
+    """The home cannot be reached from where a trial runs, which is no result of the trial."""
+
+
 class HeldError(DlxError):
     """Another driver works on this study in this home."""
 

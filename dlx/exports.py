@@ -7,7 +7,8 @@ from pyarrow import csv
 
 from dlx import parts
 from dlx.errors import DlxError
-from dlx.home import Home, reason
+from dlx.files import reason
+from dlx.home import Home
 
 ROW_GROUP = 65_536
 

@@ -15,7 +15,7 @@ from pyarrow import fs
 
 from dlx import files
 from dlx.errors import StoreError
-from dlx.files import OBJECT_STORES, UNFINISHED
+from dlx.files import OBJECT_STORES, UNFINISHED, reason
 from dlx.text import holds_password
 
 FORMAT = 1
@@ -112,13 +112,6 @@ def _sync_folder(folder: str) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-def reason(error: BaseException) -> str:
-    """What an error says, on one line and short."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    text = " ".join(text.split())
-    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def unwritable(home: Home, error: OSError) -> StoreError:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dlx.home import Home, reason
+from dlx.files import reason
+from dlx.home import Home
 from dlx.records import FINAL, HISTORY, PARENT, TRIALS, Records
 
 REPLACES = b"dlx.replaces"  # schema metadata: JSON list of the commits that a merged part stands for

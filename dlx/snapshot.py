@@ -12,7 +12,7 @@ from pyarrow import fs
 
 from dlx.canonical import digest
 from dlx.checkpoint import header
-from dlx.files import make, put, reach
+from dlx.files import make, put, reach, reaching, reason
 
 if typing.TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ class Snapshots:
         self.keys, self._every, self._resume = tuple(keys), every, tuple(resume)
         self._files, root = reach(folder)
         self._root = f"{root}/checkpoints/packs"
-        self._last = time.monotonic()
+        self._last, self._failed = time.monotonic(), False
         self.notes: list[str] = []  # what could not be used, and why
 
     @property
@@ -71,8 +71,10 @@ class Snapshots:
         try:
             self._write(snapshot)
         except OSError as e:
-            self.notes.append(f"Checkpoints cannot be written ({e}); what is killed now starts anew.")
-            self._every = math.inf
+            if not self._failed:
+                self.notes.append(
+                    f"Checkpoints cannot be written ({reason(e)}); what is killed now goes on from an earlier one.")
+            self._every, self._failed = 2 * self._every, True  # an attempt may take a while
         self._last = time.monotonic()
 
     def _write(self, snapshot: Snapshot) -> None:
@@ -89,9 +91,11 @@ class Snapshots:
             self._files.delete_file(old)
 
     def find(self) -> Snapshot | None:
-        """The newest that holds all members and can be read."""
+        """The newest that holds all members and can be read; raises HomeError where none can be looked for."""
         for pack in dict.fromkeys((identify(self.keys), *self._resume)):
-            for path in reversed(_listed(self._files, f"{self._root}/{pack}")):
+            with reaching(self._root):
+                paths = _listed(self._files, f"{self._root}/{pack}")
+            for path in reversed(paths):
                 if (found := self._read(path)) is not None and set(self.keys) <= set(found.history):
                     return found.of(self.keys)
         return None
@@ -117,8 +121,8 @@ class Snapshots:
             return None
 
     def remove(self) -> None:
-        """Remove those of this pack, which has ended."""
-        with contextlib.suppress(FileNotFoundError):
+        """Remove those of this pack, which has ended; what is left is removed when the study is run again."""
+        with contextlib.suppress(OSError):
             self._files.delete_dir(f"{self._root}/{identify(self.keys)}")
 
 

@@ -1,4 +1,4 @@
-"""Runs a pack, anywhere. A worker never raises: a failure is a record."""
+"""Runs a pack, anywhere. A failure is a record, and raises nothing; but where the home is gone there is no result."""
 
 import time
 import traceback
@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dlx.context import Context, Place
 from dlx.device import memory_share
+from dlx.errors import HomeError
 from dlx.pack import Member, Pack, halved
 from dlx.partials import EVERY, Partials, Send
 from dlx.pruning import Pruned
@@ -43,6 +44,7 @@ def run_pack(
 
     on_log: called with step and metrics whenever a member logs; may raise Stopped. on_partial: called, every so many
     seconds, with what is new of a pack that runs for long. group: the processes that train its one member together.
+    Raises HomeError where the home cannot be reached.
     """
     around, rates = _Around(on_log, on_partial, every, group), list[float]()
     records = to_records(_run_together(pack, pack.members, device, around, rates), versions())
@@ -65,7 +67,7 @@ def _run_together(
     try:
         results = _results([m.trial for m in members], contexts)
     except BaseException as e:  # a trial may well call sys.exit()
-        if _ends_the_worker(e):
+        if _is_not_its_own(e):
             raise
         if len(members) > 1:
             halves = halved(members, [m.cohort for m in members])
@@ -76,9 +78,9 @@ def _run_together(
     return [_outcome(run, m, c, r) for m, c, r in zip(members, contexts, results, strict=True)]
 
 
-def _ends_the_worker(error: BaseException) -> bool:
-    """Whether it is not the trial's: the executor's, Ctrl-C, or the end of the process, which Ray marks so."""
-    return isinstance(error, Stopped | KeyboardInterrupt) or hasattr(error, "ray_terminate_msg")
+def _is_not_its_own(error: BaseException) -> bool:
+    """Whether it is not the trial's: the executor's, the home's, Ctrl-C, or the end of the process, as Ray marks it."""
+    return isinstance(error, Stopped | HomeError | KeyboardInterrupt) or hasattr(error, "ray_terminate_msg")
 
 
 def _context(pack: Pack, member: Member, device: str) -> Context:

@@ -14,10 +14,12 @@ from toys import go
 
 import dlx
 from dlx import data, files, lease, models, optim, report
-from dlx.errors import StoreError
+from dlx.errors import HomeError, StoreError
 from dlx.home import Home, studies
+from dlx.pack import Member, Pack, Resources
 from dlx.snapshot import held
 from dlx.store import Store
+from dlx.worker import run_pack
 
 STEPS, TRIALS = 20, 24  # of 1 s each, so that it lasts longer than another driver needs to be refused
 HALTING = f'''
@@ -196,7 +198,11 @@ def test_wrong_credentials_are_refused(store, monkeypatch):
 
 
 def test_a_store_that_is_not_there_or_does_not_answer_is_given_up(store, monkeypatch):
-    absent = store.address().replace(store.endpoint, "127.0.0.1:9")
+    monkeypatch.setattr(files, "ATTEMPTS", 2)
+    absent = store.address(folder="studies/small").replace(store.endpoint, "127.0.0.1:9")
+    (trial, *_), resources = (small().space.trial(cell, None) for cell in small().space.cells), Resources()
+    with pytest.raises(HomeError, match="cannot be reached from where the trial runs"):
+        run_pack(Pack((Member("k0", trial, 0),), resources, absent))
     with pytest.raises(StoreError, match=r"NETWORK_CONNECTION.*and the network"):
         go(small(), absent)
     monkeypatch.setitem(files.S3, "request_timeout", 1.0)

@@ -16,6 +16,7 @@ from test_training import Jitter, training
 import dlx
 from dlx import optim
 from dlx.context import Context, Place
+from dlx.errors import HomeError
 from dlx.pack import Member, Pack, Resources
 from dlx.snapshot import Snapshot, Snapshots, discard, held, identify
 from dlx.store import Store
@@ -77,6 +78,25 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path):
         held(tmp_path.as_uri())
 
 
+def test_a_state_that_trials_start_from_and_cannot_be_written_is_no_result(tmp_path):
+    trial = Blocks(str(tmp_path / "checkpoints"))
+    pack = Pack((Member("k0", trial, 0, keep=True),), Resources(), tmp_path.as_uri())
+    with pytest.raises(HomeError, match="cannot be reached from where the trial runs"):
+        run_pack(pack)
+
+
+@dataclasses.dataclass(frozen=True)
+class Blocks(dlx.Trial):
+    """Its state cannot be written."""
+
+    path: str
+
+    def run(self, ctx):
+        Path(self.path).touch()
+        ctx.save({"at": torch.zeros(2)})
+        return {"distance": 0.0}
+
+
 def test_one_of_another_format_is_said_and_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr("dlx.snapshot.FORMAT", "0")
     Snapshots(tmp_path.as_uri(), KEYS).save(snapshot(4))
@@ -86,12 +106,17 @@ def test_one_of_another_format_is_said_and_not_used(tmp_path, monkeypatch):
     assert "has format 0 and this dlx reads 1; its trials start anew" in snapshots.notes[0]
 
 
-def test_a_place_that_cannot_be_written_is_said_once_and_nothing_fails(tmp_path):
-    (tmp_path / "checkpoints").write_text("a file where a folder should be")
+def test_a_place_that_cannot_be_written_is_said_once_and_tried_again_and_nothing_fails(tmp_path):
+    obstacle, last = tmp_path / "checkpoints", snapshot(3)
+    obstacle.write_text("a file where a folder should be")
     snapshots = Snapshots(tmp_path.as_uri(), KEYS, 0.0)
-    assert snapshots.due
-    snapshots.save(snapshot(1))
-    assert not snapshots.due and len(snapshots.notes) == 1 and "cannot be written" in snapshots.notes[0]
+    for step in (1, 2):
+        assert snapshots.due
+        snapshots.save(snapshot(step))
+        assert len(snapshots.notes) == 1 and "cannot be written" in snapshots.notes[0]
+    obstacle.unlink()
+    snapshots.save(last)
+    same(Snapshots(tmp_path.as_uri(), KEYS).find(), last)
 
 
 # ---------------------------------------------------------------- training

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from dlx.errors import ExecutorError
+from dlx.errors import ExecutorError, HomeError
 from dlx.pack import Feed, Pack
 from dlx.partials import Partial
 from dlx.records import Records
@@ -33,7 +33,10 @@ class Local:
             pack = feed.take()
             if pack is not None:
                 feed.tick()  # which shows that it runs
-                feed.done(pack, self._run(feed, pack))
+                try:
+                    feed.done(pack, self._run(feed, pack))
+                except HomeError as e:
+                    feed.lost(pack, str(e))
             elif not feed.finished:
                 raise ExecutorError("Nothing runs and nothing waits, but the study is not finished; report this.")
             feed.tick()

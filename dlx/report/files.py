@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from dlx.errors import DlxError
-from dlx.home import Home, reason
+from dlx.files import reason
+from dlx.home import Home
 from dlx.report.build import build
 from dlx.report.content import Paragraph, Picture
 from dlx.report.html import render_html
