@@ -1,5 +1,6 @@
 """A real head of Ray on loopback, with nodes beside it, a project that is submitted to it, and what is left of both."""
 
+import json
 import os
 import re
 import secrets
@@ -47,10 +48,32 @@ def until(condition, seconds=PATIENCE, what="it"):
     return found
 
 
-class Head:
-    """A head with a token; every port that Ray fixes by default is its own, so another Ray may run beside it."""
+def pool(address: str, most: int) -> dict[str, object]:
+    """What an autoscaler is told: from none to so many nodes of one CPU, by Ray's provider of nodes on one machine."""
+    lists = ("initialization_commands", "setup_commands", "head_setup_commands", "worker_setup_commands",
+             "head_start_ray_commands", "worker_start_ray_commands", "cluster_synced_files", "rsync_exclude",
+             "rsync_filter")
+    return {
+        "cluster_name": "pool", "max_workers": most, "upscaling_speed": 1.0, "idle_timeout_minutes": 0.5,
+        "provider": {"type": "fake_multinode", "gcs_address": address, "use_node_id_as_ip": True,
+                     "disable_node_updaters": True, "disable_launch_config_check": True},
+        "head_node_type": "head", "auth": {}, "docker": {}, "file_mounts": {}, "file_mounts_sync_continuously": False,
+        "available_node_types": {
+            "head": {"resources": {}, "node_config": {}, "max_workers": 0},
+            "worker": {"resources": {"CPU": 1, "object_store_memory": 10**8}, "node_config": {}, "min_workers": 0,
+                       "max_workers": most},
+        },
+        **{name: [] for name in lists},
+    }
 
-    def __init__(self, cpus: int = 2) -> None:
+
+class Head:
+    """A head with a token; every port that Ray fixes by default is its own, so another Ray may run beside it.
+
+    scaled: how many more nodes, of one CPU each, an autoscaler may start when they are wanted.
+    """
+
+    def __init__(self, cpus: int = 2, scaled: int = 0) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dlxjob", dir="/tmp"))  # paths of sockets must be short
         self.port, dashboard, client = free_ports(3)
         self.address = f"http://{LOOPBACK}:{dashboard}"
@@ -60,10 +83,15 @@ class Head:
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
         }
         self.environment.pop("RAY_ADDRESS", None)
+        options = [f"--temp-dir={self.folder}"]
+        if scaled:
+            self.environment |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+            (self.folder / "pool.json").write_text(json.dumps(pool(f"{LOOPBACK}:{self.port}", scaled)))
+            options.append(f"--autoscaling-config={self.folder / 'pool.json'}")
         self._seen: set[psutil.Process] = set()
         self._started = [self._start(
             "--head", f"--port={self.port}", f"--num-cpus={cpus}", f"--dashboard-port={dashboard}",
-            f"--dashboard-host={LOOPBACK}", f"--ray-client-server-port={client}", f"--temp-dir={self.folder}")]
+            f"--dashboard-host={LOOPBACK}", f"--ray-client-server-port={client}", *options)]
 
     def _start(self, *options: str) -> psutil.Popen:
         command = [Path(sys.executable).parent / "ray", "start", "--block", f"--node-ip-address={LOOPBACK}",
@@ -95,13 +123,17 @@ class Head:
             if (process.info["environ"] or {}).get(MARK) == str(self.folder):
                 self._seen.add(process)
         for node in self._started:
-            if node.is_running():
+            with suppress(psutil.NoSuchProcess):
                 self._seen.update(node.children(recursive=True))
         return [p for p in self._seen if _alive(p)]
 
     def gcs(self) -> psutil.Process:
         """The process that knows the whole cluster."""
         return next(p for p in self.processes() if p.name() == "gcs_server")
+
+    def raylets(self) -> int:
+        """How many nodes run."""
+        return sum(_name(process) == "raylet" for process in self.processes())
 
     def close(self) -> None:
         """End everything of it, and remove its files."""
@@ -111,7 +143,8 @@ class Head:
                 node.terminate()
         psutil.wait_procs(self._started, timeout=20)
         for process in self.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         for node in self._started:
             node.wait(timeout=20)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -123,10 +156,16 @@ def _alive(process: psutil.Process) -> bool:
     return False
 
 
+def _name(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return process.name()
+    return ""
+
+
 @contextmanager
-def head_of_ray(cpus: int = 2) -> Iterator[Head]:
-    """A head, while the block runs."""
-    head = Head(cpus)
+def head_of_ray(cpus: int = 2, scaled: int = 0) -> Iterator[Head]:
+    """A head, while the block runs; see ``Head``."""
+    head = Head(cpus, scaled)
     try:
         yield head
     finally:

@@ -29,7 +29,7 @@ class Tune:
     address: of a running cluster (``"auto"``, ``"host:port"``), None: the Ray of this process, else one is started on
     this machine. cpus: how many CPUs it then offers. scheduler, metric, mode: a scheduler of Ray Tune's that may stop
     trials early, by the metric they log and its better direction. folder: of the study in the home (URL); with an
-    address, every node is asked first whether it can run packs and reach it.
+    address, every node is asked before it is used whether it can run packs and reach it.
     """
 
     def __init__(
@@ -53,9 +53,7 @@ class Tune:
             with kills_are_deaths(), _quiet():  # also as it ends, when Ray prints what it held back
                 try:
                     if self.cluster.address is not None and self.folder is not None:
-                        from dlx.executors import tune_preflight
-
-                        tune_preflight.check(self.folder)
+                        self.cluster.inspect(self.folder, feed.say)
                     with Scratch() as folder:
                         self._run(feed, str(folder))
                 finally:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from dlx.errors import ExecutorError
+from dlx.executors.tune_preflight import Preflight
 from dlx.executors.tune_scratch import Scratch
+from dlx.executors.tune_wishes import Wishes
 from dlx.pack import Resources
 
 REFRESH = 2.0  # seconds for which a list of machines holds; others may join
@@ -31,8 +33,10 @@ class Cluster:
         self.address, self.cpus = address, cpus or os.cpu_count() or 1
         self._mine = False  # started or joined here, so it is left at the end
         self._scratch: Scratch | None = None
+        self._preflight: Preflight | None = None
         self._machines: list[Mapping[str, float]] = []
         self._looked = -math.inf
+        self._wishes = Wishes()
         self._rooms: dict[Resources, int] = {}  # on these machines
 
     def start(self) -> None:
@@ -83,9 +87,33 @@ class Cluster:
 
         if self._mine:
             ray.shutdown()
+        elif ray.is_initialized():
+            self._wishes.forget()
         if self._scratch is not None:
             self._scratch.remove()
-        self._mine, self._scratch, self._looked = False, None, -math.inf
+        if self._preflight is not None:
+            with contextlib.suppress(OSError):
+                self._preflight.close()
+        self._mine, self._scratch, self._preflight, self._looked = False, None, None, -math.inf
+
+    def inspect(self, folder: str, say: Callable[[str], None]) -> None:
+        """Ask all machines whether they can run packs of a study in this folder (URL), and later those that join.
+
+        Raises ExecutorError where one cannot; of one that joins later it is said, and it is not used.
+        """
+        preflight = Preflight(folder)
+        preflight.check()
+        self._preflight, self._say = preflight, say
+
+    def fit(self, machine: str) -> bool | None:
+        """Whether a machine (its id) can run packs, None: that is not known yet."""
+        self._up()
+        return self._preflight.fit(machine) if self._preflight is not None else True
+
+    @property
+    def unfit(self) -> list[str]:
+        """Ids of the machines on which nothing is to be placed."""
+        return self._preflight.unfit if self._preflight is not None else []
 
     def room(self, asked: Resources) -> int:
         """How many packs with these resources fit the machines that are up; several workers may lie on several."""
@@ -98,15 +126,34 @@ class Cluster:
         import ray
 
         if time.monotonic() - self._looked > REFRESH:
-            self._machines, self._rooms = [node["Resources"] for node in ray.nodes() if node["Alive"]], {}
-            self._looked = time.monotonic()
+            self._look()
+            unfit = {*self.unfit}
+            self._machines = [n["Resources"] for n in ray.nodes() if n["Alive"] and n["NodeID"] not in unfit]
+            self._rooms, self._looked = {}, time.monotonic()
         return self._machines
+
+    def _look(self) -> None:
+        """See whether machines have joined, and what those say; where the home cannot be written, the next time."""
+        if self._preflight is not None:
+            with contextlib.suppress(OSError):
+                for said in self._preflight.look():
+                    self._say(f"A machine has joined and is not used: {said}")
+
+    def wish(self, asked: Resources, packs: int) -> None:
+        """Let an autoscaler know that so many packs have no place; those of several workers say so themselves."""
+        if asked.workers == 1:
+            self._wishes.wish(asked, packs, self.unfit)
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether machines may join, such as an autoscaler's."""
+        return self.address is not None
 
     def check(self, asked: Resources, say: Callable[[str], None]) -> None:
         """Raise ExecutorError when no machine has what one pack asks for; where machines may join, say so instead."""
         if self.room(asked):
             return
-        if self.address is None:
+        if not self.may_grow:
             raise ExecutorError(f"{self._lack(asked)}; ask for less, or give the address of a cluster that has it.")
         say(f"{self._lack(asked)}; waiting for a machine to join, such as one of an autoscaler's. If none will, stop "
             "this and ask for less.")

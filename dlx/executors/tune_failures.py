@@ -1,9 +1,15 @@
-"""Why a worker died, in words; and that a worker which Ray kills for memory has died like any other."""
+"""What becomes of a pack that no worker ends: why one died, in words, and the rows of what cannot even be begun."""
 
 import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
+
+import cloudpickle
+
+from dlx.pack import Feed, Pack
+from dlx.records import FAILED, Outcome, Records, now, to_records, versions
+from dlx.trial import values
 
 
 def reason(said: str) -> str:
@@ -22,6 +28,28 @@ def reason(said: str) -> str:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].rstrip(".") if lines else "no reason is known"
+
+
+def parcel(pack: Pack, feed: Feed) -> bytes | None:
+    """A pack as it is sent to a worker; None when it cannot be pickled, and then its trials have failed."""
+    try:
+        return bytes(cloudpickle.dumps(pack))
+    except Exception as e:
+        said = f"It cannot be sent to a worker ({type(e).__name__}: {e}); make in run() what cannot be pickled."
+        feed.done(pack, failed(pack, said, now(), 0.0))
+        return None
+
+
+def failed(pack: Pack, said: str, started: float, seconds: float) -> Records:
+    """The rows of a pack whose trials all failed by the same error.
+
+    started: seconds since the epoch.
+    """
+    device = "cuda" if pack.resources.gpus else "cpu"
+    return to_records([
+        Outcome(key=member.key, seed=member.seed, values=values(member.trial), status=FAILED, seconds=seconds,
+                started=started, error=said, device=device, source=pack.source)
+        for member in pack.members], versions())
 
 
 @contextlib.contextmanager

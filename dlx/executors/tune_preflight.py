@@ -1,39 +1,145 @@
-"""Before anything starts on a cluster: what every node has of dlx, the home and the data, and what is wrong where."""
+"""What every node of a cluster has of dlx, the home and the data, and what is wrong where, before any is used."""
 
 import importlib.metadata
+import math
 import platform
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dlx.errors import ExecutorError
 from dlx.home import Home, unwritable
 
-PATIENCE = 90.0  # seconds for all nodes together; a first worker starts within some ten
+PATIENCE = 90.0  # seconds; a first worker starts within some ten
+JOINING = 1.0  # seconds after which a node is asked again that has joined so lately that tasks cannot be placed there
+LATER = 60.0  # seconds after which a node is asked again that could not run packs
 PACKAGES = ("dlx", "torch", "ray")
 Look = Callable[[str, str, dict[str, str]], list[str]]
 
 
-def check(folder: str, patience: float = PATIENCE) -> None:
-    """Raise ExecutorError, with a line a problem and node, unless every node with CPUs or GPUs can run packs.
+@dataclass
+class Asked:
+    """A node, when it is asked next and until when it may be silent, and what is wrong with it, None: not known yet."""
+
+    listed: Mapping[str, Any]  # as Ray lists it
+    due: float
+    until: float
+    wrong: Sequence[str] | None = None
+
+    def sentences(self) -> list[str]:
+        """What is wrong, a sentence each with the node first."""
+        place = f"{self.listed['NodeManagerHostname']} ({self.listed['NodeManagerAddress']})"
+        return [f"{place}: {said}" for said in self.wrong or ()]
+
+
+class Preflight:
+    """Asks every node with CPUs or GPUs, as soon as it is seen, whether it can run packs; one that cannot, again later.
 
     folder: of the study in the home (URL). patience: seconds after which a node that says nothing is a problem.
     """
-    token = secrets.token_hex(8)
-    home = Home(folder)
-    marker = home.path("checkpoints", f".preflight-{token}")
-    try:
-        home.make(home.path("checkpoints"))
-        home.put(marker, token.encode())
-    except OSError as e:
-        raise unwritable(home, e) from e
-    try:
-        problems = _ask(folder, token, patience)
-    finally:
-        home.remove(marker)
-    if problems:
-        raise ExecutorError("The cluster is not ready:\n" + "\n".join(problems))
+
+    def __init__(self, folder: str, patience: float = PATIENCE) -> None:
+        self.folder, self.patience, self._home = folder, patience, Home(folder)
+        self._token, self._marked = secrets.token_hex(8), False
+        self._nodes: dict[str, Asked] = {}  # that are there, by id
+        self._answers: dict[Any, str] = {}  # that are waited for, and whose they are
+
+    def check(self) -> None:
+        """Raise ExecutorError, with a line a problem and node, unless every node can run packs."""
+        try:
+            self._mark()
+            self.look()
+            while any(node.wrong is None for node in self._nodes.values()):
+                self.look(wait=1.0)
+        except OSError as e:
+            raise unwritable(self._home, e) from e
+        finally:
+            self.close()
+        if problems := sorted(said for node in self._nodes.values() for said in node.sentences()):
+            raise ExecutorError("The cluster is not ready:\n" + "\n".join(problems))
+
+    def look(self, wait: float = 0.0) -> list[str]:
+        """Ask the nodes that are due, and hear what is answered within so many seconds; returns what is newly wrong.
+
+        Raises OSError where the home cannot be written.
+        """
+        import ray
+
+        now, there = time.monotonic(), _nodes()
+        known = {name: self._nodes.get(name) or self._new(node, now) for name, node in there.items()}
+        self._nodes = known
+        if due := [name for name in known.keys() - {*self._answers.values()} if known[name].due <= now]:
+            self._ask(due)
+        news, waiting = list[str](), list(self._answers)
+        for ref in ray.wait(waiting, num_returns=len(waiting), timeout=wait)[0] if waiting else ():
+            news += self._hear(self._answers.pop(ref), _answer(ref))
+        for ref, name in [*self._answers.items()]:
+            if name not in known or known[name].until <= now:
+                ray.cancel(ref, force=True)
+                del self._answers[ref]
+                news += self._hear(name, None)
+        if not self._answers:
+            self.close()
+            time.sleep(wait if any(node.wrong is None for node in known.values()) else 0.0)
+        return news
+
+    def fit(self, name: str) -> bool | None:
+        """Whether a node can run packs, by its id; None: that is not known yet."""
+        node = self._nodes.get(name)
+        return None if node is None or node.wrong is None else not node.wrong
+
+    @property
+    def unfit(self) -> list[str]:
+        """Ids of the nodes that cannot run packs, or of which it is not known yet."""
+        return sorted(name for name in self._nodes if not self.fit(name))
+
+    def close(self) -> None:
+        """Remove what lies in the home for the nodes to find."""
+        if self._marked:
+            self._marked = False
+            self._home.remove(self._marker)
+
+    @property
+    def _marker(self) -> str:
+        return self._home.path("checkpoints", f".preflight-{self._token}")
+
+    def _mark(self) -> None:
+        if not self._marked:
+            self._home.make(self._home.path("checkpoints"))
+            self._home.put(self._marker, self._token.encode())
+            self._marked = True
+
+    def _new(self, listed: Mapping[str, Any], now: float) -> Asked:
+        if {"CPU", "GPU"} & listed["Resources"].keys():
+            return Asked(listed, due=now, until=now + self.patience)
+        return Asked(listed, due=math.inf, until=math.inf, wrong=[])
+
+    def _ask(self, names: Sequence[str]) -> None:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+        self._mark()
+        task = ray.remote(num_cpus=0, max_retries=0)(look())
+        for name in names:
+            asked = task.options(scheduling_strategy=On(name, soft=False))
+            self._answers[asked.remote(self.folder, self._token, versions())] = name
+
+    def _hear(self, name: str, said: Sequence[str] | None) -> list[str]:
+        """Keep what a node says; returns it in words where it is new."""
+        if (node := self._nodes.get(name)) is None:
+            return []
+        now = time.monotonic()
+        if said is None and now < node.until:
+            node.due = now + JOINING
+            return []
+        before, node.wrong = node.wrong, [self._silence()] if said is None else said
+        node.due, node.until = (now + LATER, now + LATER + self.patience) if node.wrong else (math.inf, math.inf)
+        return node.sentences() if node.wrong != before else []
+
+    def _silence(self) -> str:
+        return f"it does not answer within {self.patience:g} s; restart Ray there."
 
 
 def versions() -> dict[str, str]:
@@ -42,35 +148,11 @@ def versions() -> dict[str, str]:
     return {"Python": ".".join(platform.python_version_tuple()[:2]), **found}
 
 
-def _ask(folder: str, token: str, patience: float) -> list[str]:
-    """What is wrong, a sentence each with its node first."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
-
-    task = ray.remote(num_cpus=0, max_retries=0)(look())
-    end, left, found = time.monotonic() + patience, _nodes(), list[tuple[Any, str]]()
-    while left:
-        asked = {
-            task.options(scheduling_strategy=On(n["NodeID"], soft=False)).remote(folder, token, versions()): n
-            for n in left
-        }
-        ended, silent = ray.wait(list(asked), num_returns=len(asked), timeout=max(0.0, end - time.monotonic()))
-        answers = [(asked[ref], _answer(ref)) for ref in ended]
-        found += [(n, said) for n, sentences in answers for said in sentences or ()]
-        found += [(asked[ref], f"it does not answer within {patience:g} s; restart Ray there.") for ref in silent]
-        for ref in silent:
-            ray.cancel(ref, force=True)
-        there = {n["NodeID"] for n in _nodes()} if time.monotonic() < end else set()
-        if left := [n for n, said in answers if said is None and n["NodeID"] in there]:
-            time.sleep(1.0)
-    return sorted(f"{n['NodeManagerHostname']} ({n['NodeManagerAddress']}): {said}" for n, said in found)
-
-
-def _nodes() -> list[dict[str, Any]]:
-    """The nodes that can run packs."""
+def _nodes() -> dict[str, dict[str, Any]]:
+    """The nodes that are alive, by id."""
     import ray
 
-    return [n for n in ray.nodes() if n["Alive"] and {"CPU", "GPU"} & n["Resources"].keys()]
+    return {n["NodeID"]: n for n in ray.nodes() if n["Alive"]}
 
 
 def _answer(ref: Any) -> Sequence[str] | None:

@@ -15,7 +15,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 
 from dlx.errors import ExecutorError
 from dlx.executors.tune_cluster import Cluster
-from dlx.executors.tune_failures import reason
+from dlx.executors.tune_failures import parcel, reason
 from dlx.executors.tune_partials import Box, deliver, post
 from dlx.executors.tune_shifts import Watch, guarded
 from dlx.executors.tune_worker import placement, prepare
@@ -110,20 +110,25 @@ class Stage:
         slots = max(1, self.cluster.room(self._smallest or Resources()))
         if len(self.flights) >= slots or (pack := self.feed.take()) is None:
             return None
+        if (sent := parcel(pack, self.feed)) is None:
+            return None
         self.flights[name] = Flight(pack)
         if pack.resources != self._smallest:
             self.cluster.check(pack.resources, self.feed.say)
         self._smallest = min(pack.resources, self._smallest or pack.resources)
         self._tell_slots(slots)
         asked = pack.resources
-        parcel = ray.put(cloudpickle.dumps(pack))  # by reference: configurations come back with every report
-        return {"cpus": asked.cpus, "gpus": asked.gpus, "memory": asked.memory, "parcel": parcel,
-                "box": self.box.name}
+        return {"cpus": asked.cpus, "gpus": asked.gpus, "memory": asked.memory,
+                "parcel": ray.put(sent),  # by reference: configurations come back with every report
+                "box": self.box.name, "elsewhere": self.cluster.unfit}
 
     def tick(self) -> None:
         """Called ten times a second: the feed's own, and what trials have logged."""
         self.feed.tick()
         deliver(self.box, self.feed, (flight.pack for flight in self.flights.values()))
+        if self._smallest is not None and self.cluster.may_grow:
+            full = len(self.flights) >= self.cluster.room(self._smallest) and not self.closing
+            self.cluster.wish(self._smallest, self.feed.waiting if full else 0)
 
     def started(self, name: str) -> None:
         """A worker took the trial."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import ray
 from ray.tune import Stopper
 from ray.tune.progress_reporter import ProgressReporter, TrialProgressCallback
@@ -18,7 +17,7 @@ from ray.tune.search import Searcher
 
 from dlx.errors import ExecutorError
 from dlx.executors.tune_cluster import Cluster
-from dlx.executors.tune_failures import reason
+from dlx.executors.tune_failures import parcel, reason
 from dlx.executors.tune_partials import Box, deliver
 from dlx.executors.tune_train import LAUNCHER
 from dlx.pack import Feed, Pack, Resources
@@ -29,10 +28,11 @@ STILLBORN = 3  # workers in a row that may die before they are ready
 
 @dataclass
 class Shift:
-    """One worker: what it occupies, its address once it is up, and the pack that it runs."""
+    """One worker: what it occupies, once it is up its address and machine, and the pack that it runs."""
 
     resources: Resources
     worker: Any = None
+    machine: str = ""
     pack: Pack | None = None
 
 
@@ -84,12 +84,15 @@ class Desk:
         self._opened += 1
         own, workers = asked if asked.workers == 1 else LAUNCHER, max(len(self.shifts), self._slots())
         return {"cpus": own.cpus, "gpus": own.gpus, "memory": own.memory, "workers": workers,
-                "box": self.box.name}
+                "box": self.box.name, "elsewhere": self.cluster.unfit}
 
     def tick(self) -> None:
         """Called ten times a second: the feed's own, and what packs have logged."""
         self.feed.tick()
         deliver(self.box, self.feed, (shift.pack for shift in self.shifts.values() if shift.pack is not None))
+        for resources in self._seen if self.cluster.may_grow else ():
+            full = self._up[resources] >= self.cluster.room(resources) and not self.closing
+            self.cluster.wish(resources, self.feed.waiting if full else 0)
 
     def _wanted(self) -> Resources | None:
         if len(self.in_hand) <= self._starting.total() and len(self.shifts) < self._slots():
@@ -121,7 +124,7 @@ class Desk:
         """Take what a step brought and hand over the next pack; false when the shift is to end."""
         shift = self.shifts[name]
         if "worker" in result:
-            shift.worker, self._stillborn = result.pop("worker"), 0
+            shift.worker, shift.machine, self._stillborn = result.pop("worker"), result.pop("machine"), 0
             self._starting[shift.resources] -= 1
         if shift.pack is not None:
             if "idle" in result:
@@ -133,20 +136,22 @@ class Desk:
                 self.feed.done(pack, result.pop("records"))
             else:
                 self.feed.lost(pack, result.pop("lost"))
-        if shift.pack is None and (self.closing or not (self._hand_over(shift) or self._stays(shift))):
+        if shift.pack is None and (self.closing or not self._goes_on(shift)):
             self._drop(name)
             return False
         return True
 
+    def _goes_on(self, shift: Shift) -> bool:
+        """Whether a worker without a pack gets one or waits for one; one on a machine that is not fit does neither."""
+        fit = self.cluster.fit(shift.machine)
+        return fit is None or (fit and (self._hand_over(shift) or self._stays(shift)))
+
     def _hand_over(self, shift: Shift) -> bool:
         while (pack := self._next(shift.resources)) is not None:
-            try:
-                parcel = cloudpickle.dumps(pack)
-            except Exception as e:
-                self.feed.lost(pack, f"it cannot be sent to a worker ({type(e).__name__}: {e})")
+            if (sent := parcel(pack, self.feed)) is None:
                 continue
             shift.pack = pack
-            shift.worker.give.remote(parcel)
+            shift.worker.give.remote(sent, self.cluster.unfit if pack.resources.workers > 1 else ())
             return True
         return False
 

@@ -8,17 +8,18 @@ of any other pack: the records of the first worker; or that one died, and the dr
 import os
 import time
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 import cloudpickle
 
-from dlx.executors.tune_failures import reason
+from dlx.executors.tune_failures import failed, reason
 from dlx.executors.tune_partials import post
 from dlx.executors.tune_scratch import Scratch
+from dlx.executors.tune_wishes import beside, bundle
 from dlx.pack import Pack, Resources
 from dlx.parallel import Group, Severed, follow
-from dlx.records import FAILED, Outcome, Records, to_records, versions
-from dlx.trial import values
+from dlx.records import FAILED, Records
 from dlx.worker import run_pack, said
 
 LAUNCHER = Resources(cpus=0, memory=1)  # a byte, for Ray Tune places nothing that asks for nothing
@@ -37,13 +38,18 @@ class Raised(Exception):
         self.said, self.records = said, records
 
 
-def train_together(pack: Pack, parcel: bytes, box: str, every: float) -> dict[str, Any]:
-    """The result of a shift's step: ``records`` of a pack (pickled: parcel), or why it was ``lost``."""
+def train_together(
+    pack: Pack, parcel: bytes, box: str, every: float, elsewhere: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The result of a shift's step: ``records`` of a pack (pickled: parcel), or why it was ``lost``.
+
+    elsewhere: ids of machines on which no worker is to be.
+    """
     from ray.train import TrainingFailedError
 
     started, begun = time.time(), time.perf_counter()
     try:
-        return {"records": _fit(pack, {"parcel": parcel, "box": box, "every": every})}
+        return {"records": _fit(pack, {"parcel": parcel, "box": box, "every": every}, elsewhere)}
     except TrainingFailedError as e:
         failures = list(getattr(e, "worker_failures", {0: e}).values())
     except Exception as e:
@@ -53,24 +59,24 @@ def train_together(pack: Pack, parcel: bytes, box: str, every: float) -> dict[st
         return {"lost": reason(known[0]) if known else f"its workers lost one another ({deaths[0]})"}
     records = next((failure.records for failure in failures if failure.records is not None), None)
     seconds = time.perf_counter() - begun
-    return {"records": records or _failed(pack, failures[0].said, started, seconds)}
+    return {"records": records or failed(pack, failures[0].said, started, seconds)}
 
 
-def _fit(pack: Pack, config: dict[str, Any]) -> Records:
+def _fit(pack: Pack, config: dict[str, Any], elsewhere: Sequence[str]) -> Records:
     """Have all workers train a pack's trial; raises TrainingFailedError where one of them did not end well."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     asked = pack.resources
-    each = {"CPU": asked.cpus, "GPU": asked.gpus, "memory": float(asked.memory)}
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)
     with Scratch() as folder:
         run: Any = TorchTrainer(
             typing.cast(Any, work), train_loop_config=config, torch_config=TorchConfig(timeout_s=PATIENCE),
-            scaling_config=ScalingConfig(
+            scaling_config=typing.cast(Any, ScalingConfig)(  # its annotations are those of the version before
                 num_workers=asked.workers, use_gpu=asked.gpus > 0,
-                resources_per_worker={name: amount for name, amount in each.items() if amount},
+                resources_per_worker=bundle(asked),
+                label_selector=beside(elsewhere) or None,
             ),
             run_config=RunConfig(storage_path=str(folder), failure_config=FailureConfig(max_failures=0)),
         ).fit()
@@ -94,13 +100,3 @@ def work(config: dict[str, Any]) -> Records | None:
     except (Exception, SystemExit) as e:
         raise Raised(said(e)) from None
     return None
-
-
-def _failed(pack: Pack, said: str, started: float, seconds: float) -> Records:
-    """The row of a trial that raised in another worker than the first."""
-    (member,) = pack.members
-    outcome = Outcome(
-        key=member.key, seed=member.seed, values=values(member.trial), status=FAILED, seconds=seconds, started=started,
-        error=said, device="cuda" if pack.resources.gpus else "cpu", source=pack.source,
-    )
-    return to_records([outcome], versions())

@@ -2,14 +2,18 @@
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import cloudpickle
 import ray
 from ray import tune
 
+from dlx.errors import HomeError
 from dlx.executors.tune_partials import post
 from dlx.executors.tune_train import train_together
+from dlx.executors.tune_wishes import beside, bundle
+from dlx.pack import Resources
 from dlx.partials import EVERY, LEAST_OFTEN
 from dlx.worker import run_pack
 
@@ -17,9 +21,10 @@ SHORTEST, LONGEST = 0.01, 0.25  # seconds between two questions for a pack; LONG
 
 
 def placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-    """What a worker occupies: ``cpus``, ``gpus`` and ``memory`` of its configuration."""
-    bundle = {"CPU": config["cpus"], "GPU": config["gpus"], "memory": config["memory"]}
-    return tune.PlacementGroupFactory([{name: float(amount) for name, amount in bundle.items() if amount}])
+    """What a worker occupies, of its configuration: ``cpus``, ``gpus``, ``memory``, on no machine of ``elsewhere``."""
+    asked = Resources(config["cpus"], config["gpus"], config["memory"])
+    where: dict[str, Any] = {"bundle_label_selector": [beside(config["elsewhere"])]} if config["elsewhere"] else {}
+    return tune.PlacementGroupFactory([bundle(asked)], **where)
 
 
 def prepare(config: dict[str, Any]) -> str:
@@ -44,10 +49,11 @@ class Shift(tune.Trainable):
         self._every = min(EVERY * crowd, LEAST_OFTEN)
         self._pause = 0.0
         self._parcel: bytes | None = None
+        self._elsewhere: Sequence[str] = ()
 
-    def give(self, parcel: bytes) -> None:
-        """Take the pickled pack that the next step runs."""
-        self._parcel = parcel
+    def give(self, parcel: bytes, elsewhere: Sequence[str]) -> None:
+        """Take the pickled pack that the next step runs; several workers, on no machine of ``elsewhere``."""
+        self._parcel, self._elsewhere = parcel, elsewhere
 
     def step(self) -> dict[str, Any]:
         """Run the pack at hand, or wait a little for one."""
@@ -59,13 +65,17 @@ class Shift(tune.Trainable):
         except Exception as e:
             return {"lost": f"the worker cannot load it ({type(e).__name__}: {e})"}
         if pack.resources.workers > 1:
-            return train_together(pack, parcel, self._box, self._every)
-        return {"records": run_pack(pack, self._device, on_partial=post(self._box, pack), every=self._every)}
+            return train_together(pack, parcel, self._box, self._every, self._elsewhere)
+        try:
+            return {"records": run_pack(pack, self._device, on_partial=post(self._box, pack), every=self._every)}
+        except HomeError as e:
+            return {"lost": str(e)}
 
     def _wait(self) -> dict[str, Any]:
         if not self._pause:
             self._pause = SHORTEST
-            return {"worker": ray.get_runtime_context().current_actor}
+            context = ray.get_runtime_context()
+            return {"worker": context.current_actor, "machine": context.get_node_id()}
         time.sleep(self._pause)
         self._pause = min(2 * self._pause, self._longest)
         return {"idle": True}

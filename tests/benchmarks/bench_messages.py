@@ -61,9 +61,9 @@ class StandIns:
         workers = [str(i) for i in range(self.slots)]
         for name in workers:
             assert openings.suggest(name) is not None
-        there = SimpleNamespace(give=SimpleNamespace(remote=lambda parcel: None))
+        there = SimpleNamespace(give=SimpleNamespace(remote=lambda parcel, elsewhere: None))
         for name in workers:
-            stop(name, {"worker": there})
+            stop(name, {"worker": there, "machine": "here"})
         turns = self._turns(workers)
         self.packs = self._timed(desk, openings, watch, stop, turns, idle=False)
         self.polls = self._timed(desk, openings, watch, stop, turns, idle=True)

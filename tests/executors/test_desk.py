@@ -45,7 +45,7 @@ class Worker:
     def __init__(self):
         self.give, self.given = self, []
 
-    def remote(self, parcel):
+    def remote(self, parcel, elsewhere):
         self.given.append(parcel)
 
 
@@ -54,7 +54,7 @@ def opened(workers):
     desk = Desk(Packs(pack_of(Nothing(i)) for i in range(workers)), Machines(workers), lambda slots: None)
     configs = [desk.open(str(i)) for i in range(workers)]
     for i in range(workers):
-        desk.result(str(i), {"worker": Worker()})
+        desk.result(str(i), {"worker": Worker(), "machine": "here"})
     return desk, configs
 
 

@@ -106,6 +106,15 @@ def test_a_dead_worker_loses_its_pack_alone(cluster, trials, tmp_path):
     assert len(feed.losses) == 3 and all("worker process died" in reason for _, reason in feed.losses)
 
 
+def test_a_pack_that_cannot_be_sent_has_failed_and_the_others_run(cluster, trials):
+    feed = Packs([pack_of(trials.Locked(), trials.Locked()), pack_of(trials.Double(1.0))])
+    Tune().run(feed)
+    assert sorted(r["status"] for r in feed.rows) == ["completed", "failed", "failed"] and not feed.losses
+    said = {r["error"] for r in feed.rows if r["error"]}
+    assert said == {"It cannot be sent to a worker (TypeError: cannot pickle '_thread.lock' object); make in run() "
+                    "what cannot be pickled."}
+
+
 def test_other_resources_get_other_workers(cluster, trials):
     feed = Packs([pack_of(trials.Double(float(i)), resources=Resources(1 + i // 3)) for i in range(6)])
     Tune().run(feed)

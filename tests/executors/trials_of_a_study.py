@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,17 @@ class Double(Trial):
 
 
 @dataclass(frozen=True)
+class Locked(Trial):
+    """Holds what cannot be pickled."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "lock", threading.Lock())
+
+    def run(self, ctx):
+        return {"y": 1.0}
+
+
+@dataclass(frozen=True)
 class Nap(Trial):
     number: int
     seconds: float
@@ -33,7 +45,7 @@ class Nap(Trial):
     def run(self, ctx):
         begun = time.time()
         time.sleep(self.seconds)
-        return {"begun": begun, "ended": time.time(), "process": os.getpid()}
+        return {"begun": begun, "ended": time.time(), "process": os.getpid(), "machine": os.getppid()}
 
 
 @dataclass(frozen=True)
