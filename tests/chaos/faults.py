@@ -160,6 +160,32 @@ def fill_disk(run: Run, dice: random.Random) -> None:
     run.driver.start()
 
 
+def kill_store(run: Run, dice: random.Random) -> None:
+    """kill -9 of the object store of the home; started again after 1 s"""
+    assert run.site.store is not None
+    run.site.store.kill()
+    time.sleep(1)
+    with run.slow():
+        run.site.store.start()
+
+
+def lose_store(run: Run, dice: random.Random) -> None:
+    """kill -9 of the object store of the home; the driver says so and ends; once it is back, the same command again"""
+    assert run.site.store is not None
+    run.site.store.kill()
+    assert run.driver.end(seconds=LIMIT) == REFUSED and "cannot be" in run.driver.said, run.driver.said[-5000:]
+    run.site.store.start()
+    run.driver.start()
+
+
+def freeze_store(run: Run, dice: random.Random) -> None:
+    """the object store of the home stands still for 5 s"""
+    assert run.site.store is not None
+    run.site.store.signal(signal.SIGSTOP)
+    time.sleep(5)
+    run.site.store.signal(signal.SIGCONT)
+
+
 EVERYWHERE: tuple[Fault, ...] = (
     kill_worker, terminate_worker, freeze_worker, kill_node, preempt_node, delay_node, cut_node, cut_raylet,
     kill_driver, preempt_driver, kill_mlflow, freeze_mlflow,
@@ -168,8 +194,10 @@ EVERYWHERE: tuple[Fault, ...] = (
 
 def possible(run: Run) -> tuple[Fault, ...]:
     """The faults that this site can have."""
-    with_disk = (fill_disk,) if run.site.disk.own else ()
-    return EVERYWHERE + with_disk + ((kill_postgres,) if run.site.postgres is not None else ())
+    site = run.site
+    with_disk = (fill_disk,) if site.store is None and site.disk.own else ()
+    with_store = (kill_store, lose_store, freeze_store) if site.store is not None else ()
+    return EVERYWHERE + with_disk + with_store + ((kill_postgres,) if site.postgres is not None else ())
 
 
 def drawn(run: Run, count: int, dice: random.Random) -> list[Fault]:

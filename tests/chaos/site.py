@@ -14,6 +14,7 @@ from chaos import study
 from chaos.cluster import Disk, Driver, Nodes, raylet
 from chaos.servers import Server, mlflow_server, wait_until
 from mlflow import MlflowClient
+from objects import ObjectStore
 
 from dlx.home import Home
 from dlx.store import Store
@@ -31,10 +32,12 @@ class Row(NamedTuple):
 
 
 class Site:
-    """Nodes, MLflow, a disk; ``postgres``: where MLflow keeps its tables, None: SQLite."""
+    """Nodes, MLflow, a disk or an object store for homes; ``postgres``: of MLflow's tables, None: SQLite."""
 
-    def __init__(self, folder: Path, nodes: int = 4, postgres: tuple[str, Server] | None = None) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, nodes: int = 4, postgres: tuple[str, Server] | None = None, store: ObjectStore | None = None
+    ) -> None:
+        self.folder, self.store = folder, store
         address, self.postgres = postgres or (None, None)
         with ExitStack() as opened:
             self.disk = Disk(folder / "home")
@@ -56,7 +59,7 @@ class Site:
 
 
 class Run:
-    """One study on a site, in a home of its own (``home``: an address, None: on the disk of the site).
+    """One study on a site, in a home of its own (``home``: a folder, None: in the object store or on the disk).
 
     nap: seconds that each trial takes at least.
     """
@@ -64,10 +67,12 @@ class Run:
     def __init__(
         self, site: Site, name: str, nap: float, *, cells: int = 20, home: str | None = None, tracked: bool = True
     ) -> None:
-        self.site, self.name, self.home, self.tracked = site, name, home or str(site.disk.folder / name), tracked
+        self.site, self.name, self.tracked = site, name, tracked
+        kept = site.store.address(folder=name) if site.store is not None else str(site.disk.folder / name)
+        self.home = home or kept
         self._pace = site.folder / f"{name}.pace"
         self.pace(nap)
-        every = 0.25 if home is None else 1.0  # seconds between snapshots, each a few requests to an object store
+        every = 1.0 if "://" in self.home else 0.25  # seconds between snapshots: a few requests to an object store
         text, file = Path(study.__file__).read_text(), site.folder / f"{name}.py"
         first = next(line for line in text.splitlines() if line.startswith("NAME"))
         file.write_text(text.replace(first, f"NAME, CELLS, EVERY, PACE = {(name, cells, every, str(self._pace))}"))

@@ -4,39 +4,11 @@ import random
 
 import pytest
 from chaos import faults
-from chaos.cluster import surroundings
-from chaos.servers import postgres_server
-from chaos.site import Run, Site
+from chaos.site import Run
 
 STUDIES, FAULTS = 5, 20  # of each
 
 pytestmark = pytest.mark.chaos
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chaos")
-    with surroundings(folder):
-        site = Site(folder, postgres=postgres_server())
-        try:
-            yield site
-        finally:
-            site.close()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(site):
-    reference = Run(site, "undisturbed", 0.0, tracked=False)
-    reference.alone()
-    return reference.rows()
-
-
-@pytest.fixture(scope="module")
-def survived():
-    """The faults of all studies that ended as they should."""
-    survived = []
-    yield survived
-    print(f"\n{faults.table(survived)}")
 
 
 @pytest.mark.parametrize("number", range(STUDIES))

@@ -1,28 +1,10 @@
 """A study whose cluster loses its head goes on, by the same command, on another."""
 
 import pytest
-from chaos.cluster import Nodes, surroundings
-from chaos.site import Run, Site
+from chaos.cluster import Nodes
+from chaos.site import Run
 
 pytestmark = pytest.mark.chaos
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("chaos")
-    with surroundings(folder):
-        site = Site(folder)
-        try:
-            yield site
-        finally:
-            site.close()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(site):
-    run = Run(site, "undisturbed", 0.0, tracked=False)
-    run.alone()
-    return run.rows()
 
 
 def test_after_the_loss_of_the_head_the_same_command_goes_on_elsewhere(site, undisturbed):
