@@ -1,5 +1,6 @@
 """The loop: members of a pack train together, are measured on the way, and may leave early."""
 
+import itertools
 import time
 import typing
 from collections import defaultdict
@@ -46,6 +47,7 @@ class Loop:
         self.counts: dict[str, Stacked] = {}  # of rows, where members have different numbers of them
         self._split(members, dtype)
         self.done = self._longest = 0
+        self._ahead: Iterator[Stacked] | None = None
         self.prune, self.rungs = prune_of(trial, contexts)
         self._measured: list[tuple[int, dict[str, Stacked]]] = []  # step, split ("" for full names) → scores
         self._everyone = list(contexts)
@@ -79,11 +81,9 @@ class Loop:
 
     def advance(self, until: int) -> None:
         """Train up to a step."""
-        from dlx.vectorise import batches
-
         step, train = self.step, self.splits["train"]
         steps, began = until - self.done, time.perf_counter()
-        for rows in batches(self.orders, steps, self.device):
+        for rows in self._batches(steps):
             if self.snapshots is not None and self.snapshots.due:
                 self._save(self.snapshots)
             if self.partials is not None and self.partials.due:
@@ -96,6 +96,16 @@ class Loop:
             self._longest, rate = steps, steps * len(self.contexts) / (time.perf_counter() - began)
             for ctx in self.contexts:
                 ctx.rate = rate
+
+    def _batches(self, steps: int) -> "Iterator[Stacked]":
+        """For each of the next steps the rows of all members; where members may leave, no later ones are drawn."""
+        from dlx.vectorise import batches
+
+        if self.prune is not None:
+            return batches(self.orders, steps, self.device)
+        if self._ahead is None:
+            self._ahead = batches(self.orders, self.trial.steps - self.done, self.device)
+        return itertools.islice(self._ahead, steps)
 
     def judge(self) -> None:
         """At a rung, let those of each cohort leave whom the rule stops; the pack is made smaller."""

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from dlx.canonical import (
@@ -60,7 +61,13 @@ class Node:
     def ask(self, options: Options, suggest: Any, params: dict[str, Any]) -> None:
         """Fill in a value for every nuisance axis that exists under these options."""
         for child in self.chosen(options):
-            child.ask(options, suggest, params)
+            if child.is_asked:
+                child.ask(options, suggest, params)
+
+    @cached_property
+    def is_asked(self) -> bool:
+        """Whether there is a nuisance axis here or below, whatever the options."""
+        return any(isinstance(node, Tuned) for node in self.walk())
 
     def table(self, options: Options, scope: Scope) -> Table:
         """Digests over the axes that these options leave open."""

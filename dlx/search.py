@@ -4,6 +4,7 @@
 H(cell, search, repeat, index), so that a search resumed after a crash asks what it would have asked.
 """
 
+import copy
 import hashlib
 import importlib
 import math
@@ -11,6 +12,7 @@ import typing
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from dlx.errors import DeclarationError
@@ -90,7 +92,7 @@ def _ask(
     """The next values, and the state that the sampler left with them (CMA's optimizer)."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    _say_errors_only()
     sampler = _sampler(search, _seed(f"{name}\0{index}"), define)
     study = optuna.create_study(direction=objective.direction, sampler=sampler)
     worst = _worst(objective, history)
@@ -99,6 +101,14 @@ def _ask(
     trial = study.ask()
     params = define(lambda axis, marker, labels: _suggest(trial, axis, marker, labels))
     return params, dict(study.get_trials(deepcopy=False)[-1].system_attrs)
+
+
+@cache
+def _say_errors_only() -> None:
+    """Once in a process, for it empties the caches of all loggers."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def _sampler(search: Search, seed: int, define: Define) -> "optuna.samplers.BaseSampler":
@@ -155,10 +165,12 @@ def _trial(told: Told, worst: float, state: Mapping[str, Any], define: Define) -
         status, value = TrialState.COMPLETE, finite
     elif told.status == DIVERGED or (told.status == COMPLETED and told.value is not None):
         status, value = TrialState.COMPLETE, worst
-    return create_trial(
+    trial: Any = create_trial(
         state=status, value=value, params={a: told.params[a] for a in axes}, intermediate_values=passed,
         distributions={a: _distribution(*axis) for a, axis in axes.items()}, system_attrs=dict(state),
     )
+    trial.__deepcopy__ = lambda memo: copy.copy(trial)  # a study copies what it is told; nobody else has this one
+    return typing.cast("optuna.trial.FrozenTrial", trial)
 
 
 def _is_finite(told: Told) -> bool:

@@ -70,8 +70,10 @@ class Training(Trial):
             raise DeclarationError("watch is empty; name splits to measure on the way, say ('val',), or leave it out.")
         if not self.metrics:
             raise DeclarationError("metrics is empty; name at least one, such as metrics.error().")
-        self._check_items()
-        self._check_crossings()
+        if self.items:
+            self._check_items()
+        if any(isinstance(m, metrics.crossing) for m in self.metrics):
+            self._check_crossings()
         for i, metric in enumerate(self.metrics):
             asked = getattr(bare(metric), "samples", None)
             if asked is not None and asked > samples:

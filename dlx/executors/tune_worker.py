@@ -1,5 +1,6 @@
 """The worker's side of a shift: a process that runs packs one after another, each as one ``step()``."""
 
+import gc
 import os
 import time
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ class Shift(tune.Trainable):
         self._box, crowd = config["box"], max(1.0, config["workers"] / 100)
         self._longest = LONGEST * crowd
         self._every = min(EVERY * crowd, LEAST_OFTEN)
-        self._pause = 0.0
+        self._pause, self._frozen = 0.0, False
         self._parcel: bytes | None = None
         self._elsewhere: Sequence[str] = ()
 
@@ -61,7 +62,7 @@ class Shift(tune.Trainable):
             return self._wait()
         parcel, self._parcel, self._pause = self._parcel, None, SHORTEST
         try:
-            pack = cloudpickle.loads(parcel)
+            pack = self._loaded(parcel)
         except Exception as e:
             return {"lost": f"the worker cannot load it ({type(e).__name__}: {e})"}
         if pack.resources.workers > 1:
@@ -70,6 +71,18 @@ class Shift(tune.Trainable):
             return {"records": run_pack(pack, self._device, on_partial=post(self._box, pack), every=self._every)}
         except HomeError as e:
             return {"lost": str(e)}
+
+    def _loaded(self, parcel: bytes) -> Any:
+        """A pack; what the first one imports, torch above all, stays, and garbage is never looked for in it."""
+        if self._frozen:
+            return cloudpickle.loads(parcel)
+        gc.disable()
+        try:
+            return cloudpickle.loads(parcel)
+        finally:
+            gc.freeze()
+            gc.enable()
+            self._frozen = True
 
     def _wait(self) -> dict[str, Any]:
         if not self._pause:
