@@ -1,5 +1,6 @@
 """Feeds an executor from the agenda, and writes down what comes back: the one writer of store and tracking."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from dlx.study import Study
 from dlx.trial import values
 
 INTERRUPTED = "you asked for it"  # why a run stopped
+LOOK = 5.0  # seconds between two looks for the home, where workers die
 LIVES = 3  # workers that may die under one trial: two may be killed from outside by chance, a third is its own doing
 
 
@@ -51,6 +53,7 @@ class Driver:
         self._again: deque[Flight] = deque()  # whose worker died, or which raised and may be tried again
         self._flying = Flights()
         self._notes: set[str] = set()  # said before
+        self._looked = -math.inf  # for the home
 
     @property
     def progress(self) -> Progress:
@@ -84,6 +87,15 @@ class Driver:
             return None
         self.begun += len(jobs)
         return self._launch(Flight(jobs))
+
+    def _look_for_home(self) -> None:
+        """End the run where the home, which may be why workers die, cannot be written."""
+        if not self._homeless and time.monotonic() - self._looked > LOOK:
+            try:
+                self.store.create()
+            except StoreError as e:
+                self._fail(e)
+            self._looked = time.monotonic()
 
     @property
     def _homeless(self) -> bool:
@@ -127,16 +139,11 @@ class Driver:
             self._show()
 
     def lost(self, pack: Pack, reason: str) -> None:
-        """The worker died: the pack is resumed once, then halved until the culprit is alone, and has three lives.
-
-        Where the home cannot be reached from here either, the run ends.
-        """
-        if not self._homeless:
-            try:
-                self.store.create()
-            except StoreError as e:
-                self._fail(e)
+        """The worker died: the pack is resumed once, then halved until the culprit is alone, and has three lives."""
         flight = self._flying.end(pack.members[0].key)
+        self._look_for_home()
+        if self._homeless:
+            return
         losses, resume = flight.losses + 1, (identify([job.key for job in flight.jobs]), *flight.resume)
         if losses == 1 or (len(flight.jobs) == 1 and losses < LIVES):
             self._again.append(Flight(flight.jobs, losses, again=True, resume=resume))

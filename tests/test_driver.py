@@ -265,6 +265,29 @@ def test_a_trial_that_ran_well_is_not_replaced_by_its_failure(tmp_path):
     assert rows[1.0, None] == "completed" and rows[5.0, "Stage"] == "failed"
 
 
+def test_workers_that_die_of_a_home_that_is_away_end_the_run_and_no_trial(tmp_path, monkeypatch):
+    monkeypatch.setattr("dlx.driver.LOOK", 0.0)
+    study, home, away = dlx.Study("stages", "?", Stage(dlx.grid(1.0, 2.0))), tmp_path / "home", tmp_path / "away"
+
+    class Unmounted:
+        slots, losses = 1, 0
+
+        def run(self, feed):
+            while (pack := feed.take()) is not None:
+                if not self.losses:
+                    home.rename(away)
+                    home.touch()
+                self.losses += 1
+                feed.lost(pack, "the home cannot be reached")
+
+    unmounted = Unmounted()
+    with pytest.raises(dlx.StoreError, match="is, or lies below, a file"):
+        go(study, home, executor=unmounted)
+    home.unlink()
+    away.rename(home)
+    assert unmounted.losses == 1 and {r["status"] for r in go(study, home).table.to_pylist()} == {"completed"}
+
+
 # ---------------------------------------------------------------- what may break beside it
 
 
