@@ -11,26 +11,24 @@ from dlx.agenda import Agenda, Job
 from dlx.beacon import Beacon
 from dlx.budget import Budget
 from dlx.errors import DeclarationError, DlxError, HeldError, StoreError
-from dlx.flights import Flight, Flights
+from dlx.flights import LIVES, Flight, Flights, begun_again
 from dlx.lease import Lease
 from dlx.ledger import Ledger
-from dlx.live import Progress, Shield, View
+from dlx.live import Shield, View
 from dlx.monitor import Monitor
-from dlx.pack import Executor, Member, Pack, Resources, halved
+from dlx.pack import Executor, Member, Pack, Resources
 from dlx.packer import Packer, halfway
 from dlx.partials import Partial
 from dlx.pilot import MOST
 from dlx.protocol import Slot
 from dlx.provenance import source_digest
 from dlx.records import COMPLETED, FAILED, PARENT, TUNE, Outcome, Records, now, to_records, versions
-from dlx.snapshot import identify
 from dlx.store import Store
 from dlx.study import Study
 from dlx.trial import values
 
 INTERRUPTED = "you asked for it"  # why a run stopped
-LOOK = 5.0  # seconds between two looks for the home, where workers die
-LIVES = 3  # workers that may die under one trial: two may be killed from outside by chance, a third is its own doing
+LOOK = 5.0  # seconds between two looks for the home, where workers miss it
 
 
 class Driver:
@@ -54,11 +52,6 @@ class Driver:
         self._flying = Flights()
         self._notes: set[str] = set()  # said before
         self._looked = -math.inf  # for the home
-
-    @property
-    def progress(self) -> Progress:
-        """How far the run is."""
-        return self.monitor.progress
 
     # ------------------------------------------------------------ what an executor calls
 
@@ -87,15 +80,6 @@ class Driver:
             return None
         self.begun += len(jobs)
         return self._launch(Flight(jobs))
-
-    def _look_for_home(self) -> None:
-        """End the run where the home, which may be why workers die, cannot be written."""
-        if not self._homeless and time.monotonic() - self._looked > LOOK:
-            try:
-                self.store.create()
-            except StoreError as e:
-                self._fail(e)
-            self._looked = time.monotonic()
 
     @property
     def _homeless(self) -> bool:
@@ -139,19 +123,26 @@ class Driver:
             self._show()
 
     def lost(self, pack: Pack, reason: str) -> None:
-        """The worker died: the pack is resumed once, then halved until the culprit is alone, and has three lives."""
+        """The worker died: what is left of the pack's lives is begun again."""
+        self._begin_again(pack, reason, astray=False)
+
+    def astray(self, pack: Pack, reason: str) -> None:
+        """The worker could not read or write the home; where this driver cannot either, the run ends."""
+        try:
+            if not self._homeless and time.monotonic() - self._looked > LOOK:
+                self.store.touch()
+                self._looked = time.monotonic()
+        except StoreError as e:
+            self._fail(e)
+        self._begin_again(pack, reason, astray=True)
+
+    def _begin_again(self, pack: Pack, reason: str, astray: bool) -> None:
         flight = self._flying.end(pack.members[0].key)
-        self._look_for_home()
-        if self._homeless:
-            return
-        losses, resume = flight.losses + 1, (identify([job.key for job in flight.jobs]), *flight.resume)
-        if losses == 1 or (len(flight.jobs) == 1 and losses < LIVES):
-            self._again.append(Flight(flight.jobs, losses, again=True, resume=resume))
-        elif len(flight.jobs) > 1:
+        again = begun_again(flight, astray)
+        self._again.extend(again)
+        if len(again) > 1:
             self.packer.lost(flight.jobs[0], len(flight.jobs))
-            halves = (list(part) for part in halved(flight.jobs, [job.cohort for job in flight.jobs]))
-            self._again.extend(Flight(jobs, 1, again=True, resume=resume) for jobs in halves)
-        else:
+        if not again:
             self._bury(flight.jobs[0], f"{LIVES} workers did not bring this trial to an end, the last since {reason}")
             self._bury_orphans()
         self.tick()
@@ -195,6 +186,13 @@ class Driver:
         if self.stopped:
             return 0
         return len(self._again) + (self.packer.waiting if self._left else 0)
+
+    def waiting_for(self, resources: Resources) -> int:
+        """How many of these are of such resources."""
+        if self.stopped:
+            return 0
+        again = sum(self.study.resources_of(flight.jobs[0].trial) == resources for flight in self._again)
+        return again + (self.packer.waiting_for(resources) if self._left else 0)
 
     def tick(self) -> None:
         """Commit what is due, show progress, mind the second Ctrl-C."""

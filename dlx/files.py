@@ -35,7 +35,12 @@ def reaching(folder: str) -> Iterator[None]:
     except (FileNotFoundError, StoreError):
         raise
     except OSError as e:
-        raise HomeError(f"{folder} cannot be reached from where the trial runs ({reason(e)}).") from e
+        raise unreached(folder, e) from e
+
+
+def unreached(place: str, error: OSError) -> HomeError:
+    """The sentence for a part of the home that a trial could not read or write."""
+    return HomeError(f"{place} cannot be read or written where the trial runs ({reason(error)}).")
 
 
 def make(files: fs.FileSystem, folder: str) -> None:

@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from dlx.agenda import Job
+from dlx.pack import halved
 from dlx.partials import Partial
+from dlx.snapshot import identify
+
+LIVES = 3  # workers that may die under one trial: two may be killed from outside by chance, a third is its own doing
+STRAYS = 20  # workers that may fail to reach the home before this counts as a death; machines that do are not used
 
 
 @dataclass
@@ -18,7 +23,24 @@ class Flight:
     began: float = field(default_factory=time.monotonic)
     gpus: float = 0.0
     resume: tuple[str, ...] = ()  # packs whose snapshots may hold these jobs
+    strays: int = 0  # workers that could not read or write the home
     partial: Partial | None = None  # how far it is
+
+
+def begun_again(lost: Flight, astray: bool) -> list[Flight]:
+    """What is begun again of a pack whose worker died, or could not reach the home; nothing: it has used its lives up.
+
+    It is resumed once, then halved until the culprit is alone, which has three lives.
+    """
+    losses, resume = lost.losses + 1, (identify([job.key for job in lost.jobs]), *lost.resume)
+    if astray and lost.strays < STRAYS:
+        return [Flight(lost.jobs, lost.losses, again=True, resume=resume, strays=lost.strays + 1)]
+    if losses == 1 or (len(lost.jobs) == 1 and losses < LIVES):
+        return [Flight(lost.jobs, losses, again=True, resume=resume, strays=lost.strays)]
+    if len(lost.jobs) == 1:
+        return []
+    halves = (list(part) for part in halved(lost.jobs, [job.cohort for job in lost.jobs]))
+    return [Flight(jobs, 1, again=True, resume=resume, strays=lost.strays) for jobs in halves]
 
 
 class Flights:

@@ -223,18 +223,11 @@ class Loop:
 
     # ------------------------------------------------------------ the end
 
-    def end(self) -> list[Final]:
-        """What is kept of each member: the parameters that were measured, and buffers; None for those that left.
-
-        Snapshots are removed, and what was wrong with them is said.
-        """
+    def finals(self) -> list[Final]:
+        """What is kept of each member: the parameters that were measured, and buffers; None for those that left."""
         from dlx.vectorise import unstack
 
         self.log()
-        if self.snapshots is not None:
-            self.snapshots.remove()
-            for note in self.snapshots.notes:
-                self._everyone[0].note(note)
         optimizer, kept = self.trial.optimizer, self.programs.module.state_dict()
         states = ({**evaluated(optimizer, s["optimizer"], s["params"]), **s["buffers"]}
                   for s in unstack(self.now, len(self.contexts)))
@@ -248,11 +241,16 @@ class Loop:
         found = {id(ctx): kept for ctx, kept in zip(self.contexts, states, strict=bool(states))}
         return [found.get(id(ctx)) for ctx in self._everyone]
 
+    def close(self) -> None:
+        """All that is kept is written: snapshots are removed, and what was wrong with them is said."""
+        if self.snapshots is not None:
+            self.snapshots.remove()
+            for note in self.snapshots.notes:
+                self._everyone[0].note(note)
 
-def train(
-    trial: "Training", members: Sequence[Member], contexts: Sequence["Context"]
-) -> list[tuple[Final, Kept | None]]:
-    """The final state of each member, None when it was stopped early, and its best; measurements are logged."""
+
+def train(trial: "Training", members: Sequence[Member], contexts: Sequence["Context"]) -> Loop:
+    """A pack after its last step; measurements are logged."""
     loop = Loop(trial, members, contexts)
     for step, which in due(trial, loop.rungs):
         if step <= loop.done:
@@ -263,7 +261,7 @@ def train(
             loop.log()
         loop.judge()
     loop.itemise()
-    return list(zip(loop.end(), loop.bests(), strict=True))
+    return loop
 
 
 def due(trial: "Training", rungs: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:

@@ -114,6 +114,9 @@ class Feed(Protocol):
     def lost(self, pack: Pack, reason: str) -> None:
         """The worker died while it ran this pack."""
 
+    def astray(self, pack: Pack, reason: str) -> None:
+        """The worker could not read or write the home, which is no doing of the pack's."""
+
     def give_back(self, pack: Pack) -> None:
         """The pack was taken and never begun."""
 
@@ -130,6 +133,9 @@ class Feed(Protocol):
     @property
     def waiting(self) -> int:
         """How many packs could be taken now."""
+
+    def waiting_for(self, resources: Resources) -> int:
+        """How many of these are of such resources."""
 
     def tick(self) -> None:
         """Called at least once a second while anything runs: live view, commits, signals."""

@@ -129,10 +129,12 @@ class Packer:
     @property
     def waiting(self) -> int:
         """How many packs the jobs at hand make."""
-        return sum(
-            group.packs(None if shape is None else self.sizes[shape])
-            for shapes in self._groups.values() for shape, group in shapes.items()
-        )
+        return sum(map(self.waiting_for, self._groups))
+
+    def waiting_for(self, resources: Resources) -> int:
+        """How many of these are of such resources."""
+        return sum(group.packs(None if shape is None else self.sizes[shape])
+                   for shape, group in self._groups.get(resources, {}).items())
 
 
 def halfway(store: Store, agenda: Agenda) -> dict[str, str]:

@@ -221,7 +221,7 @@ class Population:
             if step in judged:
                 self.evolve(step)
             self.ctx.checkpoint(step, self._state)
-        if (final := self.loop.end()[self.best]) is not None:
+        if (final := self.loop.finals()[self.best]) is not None:
             self.ctx.save(final)
         last = {name: values[-1] for name, (_, values) in self.ctx.history.items()}
         return last | crossings(training.metrics, self.ctx.history)

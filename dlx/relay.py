@@ -98,6 +98,10 @@ class Relay:
         """Its study's."""
         self._owners.pop(id(pack)).run.driver.lost(pack, reason)
 
+    def astray(self, pack: Pack, reason: str) -> None:
+        """Its study's."""
+        self._owners.pop(id(pack)).run.driver.astray(pack, reason)
+
     def give_back(self, pack: Pack) -> None:
         """Its study's."""
         self._owners.pop(id(pack)).run.driver.give_back(pack)
@@ -124,6 +128,10 @@ class Relay:
     def waiting(self) -> int:
         """How many packs could be taken now, of the studies that have begun."""
         return sum(leg.run.driver.waiting for leg in self._open)
+
+    def waiting_for(self, resources: Resources) -> int:
+        """How many of these are of such resources."""
+        return sum(leg.run.driver.waiting_for(resources) for leg in self._open)
 
     def tick(self) -> None:
         """Each study's."""

@@ -100,6 +100,9 @@ class _Queue:
         self._running -= 1
         self.reasons[pack.members[0].key] = reason
 
+    def astray(self, pack: Pack, reason: str) -> None:
+        self.lost(pack, reason)
+
     def give_back(self, pack: Pack) -> None:
         self._running -= 1
         self._packs.appendleft(pack)
@@ -117,6 +120,9 @@ class _Queue:
     @property
     def waiting(self) -> int:
         return len(self._packs)
+
+    def waiting_for(self, resources: Resources) -> int:
+        return sum(pack.resources == resources for pack in self._packs)
 
     def tick(self) -> None:
         """Nothing is due."""

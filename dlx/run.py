@@ -81,7 +81,7 @@ class Run:
         self.driver.executor, self.driver.ledger.tracking = executor, self.tracking
         if self.tracking is not None:
             self.tracking.start()
-        self.driver.view.start(self.study.name, self.driver.progress)
+        self.driver.view.start(self.study.name, self.driver.monitor.progress)
 
     def end(self) -> None:
         """Store what ran, whatever happened; raises what stopped it."""
@@ -125,7 +125,8 @@ def prepared(
         plan = make_plan(study, store, memory)
         _declare(said, store, plan, made_with)
         driver = Driver(study, store, Agenda(study, memory), budget, view, held)
-        driver.progress.wanted, driver.progress.stored = plan.wanted, plan.stored
+        progress = driver.monitor.progress
+        progress.wanted, progress.stored = plan.wanted, plan.stored
         for sentence in (*store.damaged, *_stale(study, store), *weightless(study, store, memory.statuses)):
             view.say(sentence)
         try:

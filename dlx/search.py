@@ -169,8 +169,20 @@ def _trial(told: Told, worst: float, state: Mapping[str, Any], define: Define) -
         state=status, value=value, params={a: told.params[a] for a in axes}, intermediate_values=passed,
         distributions={a: _distribution(*axis) for a, axis in axes.items()}, system_attrs=dict(state),
     )
-    trial.__deepcopy__ = lambda memo: copy.copy(trial)  # a study copies what it is told; nobody else has this one
+    trial.__class__ = _past()
     return typing.cast("optuna.trial.FrozenTrial", trial)
+
+
+@cache
+def _past() -> type:
+    """Trials that nobody changes: a study copies each that it is told, with all in it, at a fifth of an ask's cost."""
+    from optuna.trial import FrozenTrial
+
+    class Past(FrozenTrial):
+        def __deepcopy__(self, memo: object) -> "Past":
+            return copy.copy(self)
+
+    return Past
 
 
 def _is_finite(told: Told) -> bool:

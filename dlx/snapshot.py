@@ -12,13 +12,14 @@ from pyarrow import fs
 
 from dlx.canonical import digest
 from dlx.checkpoint import header
-from dlx.files import make, put, reach, reaching, reason
+from dlx.files import OBJECT_STORES, make, put, reach, reaching, reason, unreached
 
 if typing.TYPE_CHECKING:
     import torch
 
 FORMAT = "1"
 KEPT = 2
+UNWRITTEN = "Checkpoints could not be written"
 History = dict[str, tuple[list[int], list[float]]]  # metric → steps and values
 
 
@@ -49,32 +50,35 @@ class Snapshot:
 class Snapshots:
     """Those of one pack under a study's folder (any pyarrow URL).
 
-    every: seconds between two; resume: packs whose snapshots may hold these members, the first choice first.
+    every: seconds between two; resume: packs whose snapshots may hold these members, the first choice first. Raises
+    HomeError where the folder cannot be reached.
     """
 
     def __init__(
         self, folder: str, keys: Sequence[str], every: float = math.inf, resume: Sequence[str] = ()
     ) -> None:
         self.keys, self._every, self._resume = tuple(keys), every, tuple(resume)
-        self._files, root = reach(folder)
+        with reaching(folder):
+            self._files, root = reach(folder)
         self._root = f"{root}/checkpoints/packs"
-        self._last, self._failed = time.monotonic(), False
+        self._last, self._failures = time.monotonic(), 0
         self.notes: list[str] = []  # what could not be used, and why
 
     @property
     def due(self) -> bool:
         """Whether it is time for the next."""
-        return time.monotonic() - self._last >= self._every
+        return time.monotonic() - self._last >= self._every * 2**self._failures  # an attempt that fails takes a while
 
     def save(self, snapshot: Snapshot) -> None:
         """Write one at once or not at all, and remove all but the last two of this pack; failing that, go without."""
         try:
             self._write(snapshot)
         except OSError as e:
-            if not self._failed:
-                self.notes.append(
-                    f"Checkpoints cannot be written ({reason(e)}); what is killed now goes on from an earlier one.")
-            self._every, self._failed = 2 * self._every, True  # an attempt may take a while
+            self._failures += 1
+            if not any(note.startswith(UNWRITTEN) for note in self.notes):
+                self.notes.append(f"{UNWRITTEN} ({reason(e)}); what is killed goes on from an earlier one, or anew.")
+        else:
+            self._failures = 0
         self._last = time.monotonic()
 
     def _write(self, snapshot: Snapshot) -> None:
@@ -117,6 +121,8 @@ class Snapshots:
         except FileNotFoundError:
             return None
         except Exception as e:  # a damaged file may raise anything, and costs the time since the one before
+            if isinstance(e, OSError) and self._files.type_name in OBJECT_STORES:
+                raise unreached(path, e) from e
             self.notes.append(f"The checkpoint {path} is damaged ({e}) and passed over.")
             return None
 

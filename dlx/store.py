@@ -60,10 +60,20 @@ class Store:
         try:
             for table in TABLES:
                 self._home.make(self._path(table))
-            self._home.put(self._home.path("dlx.json"), json.dumps({"format": FORMAT}).encode())
+            self._mark()
         except (OSError, pa.ArrowException) as e:
             raise unwritable(self._home, e) from e
         self._made = True
+
+    def touch(self) -> None:
+        """Raise StoreError where the home, as it was made, cannot be written."""
+        try:
+            self._mark()
+        except (OSError, pa.ArrowException) as e:
+            raise unwritable(self._home, e) from e
+
+    def _mark(self) -> None:
+        self._home.put(self._home.path("dlx.json"), json.dumps({"format": FORMAT}).encode())
 
     def commit(self, records: Sequence[Records], membership: pa.Table) -> None:
         """Store finished trials and their slots, all or nothing, of a key given twice the last; raises StoreError."""

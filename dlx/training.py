@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from dlx import losses, metrics, shelf
 from dlx.data import Augmentation, Data
-from dlx.errors import DeclarationError
+from dlx.errors import DeclarationError, HomeError
 from dlx.losses import Loss
 from dlx.markers import Grid
 from dlx.member import Member, begin
@@ -163,9 +163,10 @@ def _run_pack(trials: Sequence[Training], contexts: Sequence["Context"]) -> list
     results: list[Any] = [_attempt(_begin, trial, ctx) for trial, ctx in zip(trials, contexts, strict=True)]
     alive = [i for i, result in enumerate(results) if isinstance(result, Member)]
     if alive:
-        final = train(trials[alive[0]], [results[i] for i in alive], [contexts[i] for i in alive])
-        for i, (state, best) in zip(alive, final, strict=True):
+        loop = train(trials[alive[0]], [results[i] for i in alive], [contexts[i] for i in alive])
+        for i, state, best in zip(alive, loop.finals(), loop.bests(), strict=True):
             results[i] = _attempt(_finish, contexts[i], state, best, trials[i])
+        loop.close()
     return results
 
 
@@ -194,8 +195,10 @@ def _finish(
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result, or the exception, of something that concerns one member alone."""
+    """The result, or the exception, of something that concerns one member alone; raises HomeError."""
     try:
         return function(*arguments)
+    except HomeError:
+        raise
     except Exception as e:
         return e

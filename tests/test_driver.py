@@ -278,14 +278,15 @@ def test_workers_that_die_of_a_home_that_is_away_end_the_run_and_no_trial(tmp_pa
                     home.rename(away)
                     home.touch()
                 self.losses += 1
-                feed.lost(pack, "the home cannot be reached")
+                feed.astray(pack, "the home cannot be reached")
 
     unmounted = Unmounted()
     with pytest.raises(dlx.StoreError, match="is, or lies below, a file"):
         go(study, home, executor=unmounted)
     home.unlink()
     away.rename(home)
-    assert unmounted.losses == 1 and {r["status"] for r in go(study, home).table.to_pylist()} == {"completed"}
+    assert unmounted.losses == 1
+    assert {r["status"] for r in go(study, home).table.to_pylist()} == {"completed"}
 
 
 # ---------------------------------------------------------------- what may break beside it

@@ -232,7 +232,7 @@ def test_a_population_begins_where_its_parent_ended_and_hands_its_best_on(tmp_pa
     assert not metrics_of and family[2] == pytest.approx(handed_on, rel=0, abs=1e-12)
     folder = tmp_path.as_uri()
     parent.run(Context(0, place=Place(folder, "parent", keep=True)))
-    begun = Population(crowd, Context(0, place=Place(folder, "crowd", parent="parent"))).loop.end()
+    begun = Population(crowd, Context(0, place=Place(folder, "crowd", parent="parent"))).loop.finals()
     for name, value in checkpoint.load(folder, "parent").items():
         assert all(torch.equal(of_one[name], torch.as_tensor(value)) for of_one in begun)
 

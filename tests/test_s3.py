@@ -201,7 +201,7 @@ def test_a_store_that_is_not_there_or_does_not_answer_is_given_up(store, monkeyp
     monkeypatch.setattr(files, "ATTEMPTS", 2)
     absent = store.address(folder="studies/small").replace(store.endpoint, "127.0.0.1:9")
     (trial, *_), resources = (small().space.trial(cell, None) for cell in small().space.cells), Resources()
-    with pytest.raises(HomeError, match="cannot be reached from where the trial runs"):
+    with pytest.raises(HomeError, match="cannot be read or written where the trial runs"):
         run_pack(Pack((Member("k0", trial, 0),), resources, absent))
     with pytest.raises(StoreError, match=r"NETWORK_CONNECTION.*and the network"):
         go(small(), absent)

@@ -25,6 +25,15 @@ from dlx.worker import Stopped, run_pack
 KEYS = ("k0", "k1", "k2")
 
 
+@dataclasses.dataclass(frozen=True)
+class Blocks(dlx.Trial):
+    """Hands a state on."""
+
+    def run(self, ctx):
+        ctx.save({"at": torch.zeros(2)})
+        return {"distance": 0.0}
+
+
 def snapshot(step, keys=KEYS):
     tensors = {"0": torch.randn(len(keys), 2, 3), "1": torch.arange(len(keys))}
     return Snapshot(step, tuple(keys), tensors, {k: {"val/loss": ([1, 5], [0.1, math.inf])} for k in keys})
@@ -78,23 +87,20 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(tmp_path):
         held(tmp_path.as_uri())
 
 
-def test_a_state_that_trials_start_from_and_cannot_be_written_is_no_result(tmp_path):
-    trial = Blocks(str(tmp_path / "checkpoints"))
+@pytest.mark.parametrize("trial", [Blocks(), training(steps=3)], ids=["own", "training"])
+def test_a_state_that_trials_start_from_and_cannot_be_written_is_no_result(tmp_path, trial):
+    (tmp_path / "checkpoints").touch()
     pack = Pack((Member("k0", trial, 0, keep=True),), Resources(), tmp_path.as_uri())
-    with pytest.raises(HomeError, match="cannot be reached from where the trial runs"):
+    with pytest.raises(HomeError, match="cannot be read or written where the trial runs"):
         run_pack(pack)
 
 
-@dataclasses.dataclass(frozen=True)
-class Blocks(dlx.Trial):
-    """Its state cannot be written."""
-
-    path: str
-
-    def run(self, ctx):
-        Path(self.path).touch()
-        ctx.save({"at": torch.zeros(2)})
-        return {"distance": 0.0}
+def test_a_parents_state_that_cannot_be_read_is_no_result(tmp_path):
+    (tmp_path / "checkpoints" / "parent.safetensors").mkdir(parents=True)
+    trial = training(steps=3, parent=training(steps=2))
+    pack = Pack((Member("k0", trial, 0, parent="parent"),), Resources(), tmp_path.as_uri())
+    with pytest.raises(HomeError, match="cannot be read or written where the trial runs"):
+        run_pack(pack)
 
 
 def test_one_of_another_format_is_said_and_not_used(tmp_path, monkeypatch):
@@ -113,7 +119,7 @@ def test_a_place_that_cannot_be_written_is_said_once_and_tried_again_and_nothing
     for step in (1, 2):
         assert snapshots.due
         snapshots.save(snapshot(step))
-        assert len(snapshots.notes) == 1 and "cannot be written" in snapshots.notes[0]
+        assert len(snapshots.notes) == 1 and "could not be written" in snapshots.notes[0]
     obstacle.unlink()
     snapshots.save(last)
     same(Snapshots(tmp_path.as_uri(), KEYS).find(), last)

@@ -36,7 +36,7 @@ class Local:
                 try:
                     feed.done(pack, self._run(feed, pack))
                 except HomeError as e:
-                    feed.lost(pack, str(e))
+                    feed.astray(pack, str(e))
             elif not feed.finished:
                 raise ExecutorError("Nothing runs and nothing waits, but the study is not finished; report this.")
             feed.tick()

@@ -17,6 +17,7 @@ from dlx.executors.tune_wishes import Wishes
 from dlx.pack import Resources
 
 REFRESH = 2.0  # seconds for which a list of machines holds; others may join
+LEAST, MOST = 16, 64  # places that are wished for at a time: as many as there are, which doubles them, within these
 OBJECT_STORE = 512 * 2**20  # bytes; what travels is small
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
@@ -35,6 +36,8 @@ class Cluster:
         self._scratch: Scratch | None = None
         self._preflight: Preflight | None = None
         self._machines: list[Mapping[str, float]] = []
+        self._asked: list[Mapping[str, float]] = []  # of which it is not known yet whether they are fit
+        self.unfit: list[str] = []  # ids of those on which nothing is to be placed
         self._looked = -math.inf
         self._wishes = Wishes()
         self._rooms: dict[Resources, int] = {}  # on these machines
@@ -87,7 +90,7 @@ class Cluster:
 
         if self._mine:
             ray.shutdown()
-        elif ray.is_initialized():
+        else:
             self._wishes.forget()
         if self._scratch is not None:
             self._scratch.remove()
@@ -95,6 +98,7 @@ class Cluster:
             with contextlib.suppress(OSError):
                 self._preflight.close()
         self._mine, self._scratch, self._preflight, self._looked = False, None, None, -math.inf
+        self._wishes, self._asked, self.unfit = Wishes(), [], []
 
     def inspect(self, folder: str, say: Callable[[str], None]) -> None:
         """Ask all machines whether they can run packs of a study in this folder (URL), and later those that join.
@@ -110,10 +114,11 @@ class Cluster:
         self._up()
         return self._preflight.fit(machine) if self._preflight is not None else True
 
-    @property
-    def unfit(self) -> list[str]:
-        """Ids of the machines on which nothing is to be placed."""
-        return self._preflight.unfit if self._preflight is not None else []
+    def doubt(self, machine: str) -> None:
+        """Ask a machine on which a pack could not read or write the home before more is placed there."""
+        if self._preflight is not None:
+            self._preflight.doubt(machine)
+            self._looked = -math.inf
 
     def room(self, asked: Resources) -> int:
         """How many packs with these resources fit the machines that are up; several workers may lie on several."""
@@ -127,8 +132,11 @@ class Cluster:
 
         if time.monotonic() - self._looked > REFRESH:
             self._look()
-            unfit = {*self.unfit}
-            self._machines = [n["Resources"] for n in ray.nodes() if n["Alive"] and n["NodeID"] not in unfit]
+            there = {n["NodeID"]: n["Resources"] for n in ray.nodes() if n["Alive"]}
+            fit = {name: self._preflight.fit(name) if self._preflight is not None else True for name in there}
+            self._machines = [machine for name, machine in there.items() if fit[name]]
+            self._asked = [machine for name, machine in there.items() if fit[name] is None]
+            self.unfit = [name for name in there if fit[name] is False]
             self._rooms, self._looked = {}, time.monotonic()
         return self._machines
 
@@ -142,7 +150,8 @@ class Cluster:
     def wish(self, asked: Resources, packs: int) -> None:
         """Let an autoscaler know that so many packs have no place; those of several workers say so themselves."""
         if asked.workers == 1:
-            self._wishes.wish(asked, packs, self.unfit)
+            coming = sum(_fit(machine, asked) for machine in self._asked) if packs else 0
+            self._wishes.wish(asked, min(max(0, packs - coming), max(LEAST, min(MOST, self.room(asked)))), self.unfit)
 
     @property
     def may_grow(self) -> bool:

@@ -31,12 +31,15 @@ def _last_line(text: str) -> str:
 
 
 def parcel(pack: Pack, feed: Feed) -> bytes | None:
-    """A pack as it is sent to a worker; None when it cannot be pickled, and then its trials have failed."""
+    """A pack as it is sent to a worker; None when it cannot be pickled, and then a trial that is alone has failed."""
     try:
         return bytes(cloudpickle.dumps(pack))
     except Exception as e:
         said = f"It cannot be sent to a worker ({type(e).__name__}: {e}); make in run() what cannot be pickled."
-        feed.done(pack, failed(pack, said, now(), 0.0))
+        if len(pack.members) > 1 or isinstance(e, MemoryError):
+            feed.lost(pack, said)
+        else:
+            feed.done(pack, failed(pack, said, now(), 0.0))
         return None
 
 

@@ -28,6 +28,11 @@ class Asked:
     until: float
     wrong: Sequence[str] | None = None
 
+    @property
+    def fit(self) -> bool | None:
+        """Whether it can run packs, None: not known yet."""
+        return None if self.wrong is None else not self.wrong
+
     def sentences(self) -> list[str]:
         """What is wrong, a sentence each with the node first."""
         place = f"{self.listed['NodeManagerHostname']} ({self.listed['NodeManagerAddress']})"
@@ -49,7 +54,7 @@ class Preflight:
     def check(self) -> None:
         """Raise ExecutorError, with a line a problem and node, unless every node can run packs."""
         try:
-            self._mark()
+            self._home.make(self._home.path("checkpoints"))
             self.look()
             while any(node.wrong is None for node in self._nodes.values()):
                 self.look(wait=1.0)
@@ -87,13 +92,12 @@ class Preflight:
 
     def fit(self, name: str) -> bool | None:
         """Whether a node can run packs, by its id; None: that is not known yet."""
-        node = self._nodes.get(name)
-        return None if node is None or node.wrong is None else not node.wrong
+        return node.fit if (node := self._nodes.get(name)) is not None else None
 
-    @property
-    def unfit(self) -> list[str]:
-        """Ids of the nodes that cannot run packs, or of which it is not known yet."""
-        return sorted(name for name in self._nodes if not self.fit(name))
+    def doubt(self, name: str) -> None:
+        """Ask a node again before it is used further."""
+        if (node := self._nodes.get(name)) is not None and node.fit:
+            node.wrong, node.due, node.until = None, time.monotonic(), time.monotonic() + self.patience
 
     def close(self) -> None:
         """Remove what lies in the home for the nodes to find."""
@@ -107,7 +111,6 @@ class Preflight:
 
     def _mark(self) -> None:
         if not self._marked:
-            self._home.make(self._home.path("checkpoints"))
             self._home.put(self._marker, self._token.encode())
             self._marked = True
 
@@ -121,10 +124,10 @@ class Preflight:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
         self._mark()
-        task = ray.remote(num_cpus=0, max_retries=0)(look())
+        task, wanted = ray.remote(num_cpus=0, max_retries=0)(look()), versions()
         for name in names:
             asked = task.options(scheduling_strategy=On(name, soft=False))
-            self._answers[asked.remote(self.folder, self._token, versions())] = name
+            self._answers[asked.remote(self.folder, self._token, wanted)] = name
 
     def _hear(self, name: str, said: Sequence[str] | None) -> list[str]:
         """Keep what a node says; returns it in words where it is new."""
@@ -178,6 +181,7 @@ def look() -> Look:
         import importlib.metadata
         import os
         import platform
+        import socket
 
         problems, has = [], {"Python": ".".join(platform.python_version_tuple()[:2])}
         for package in wanted.keys() - has.keys():
@@ -198,7 +202,7 @@ def look() -> Look:
             if filesystem.get_file_info(mark).type != fs.FileType.File:
                 problems.append(f"{folder} is not the driver's; mount the same shared folder there, or use s3://.")
                 return problems
-            own = f"{mark}-{os.urandom(4).hex()}"
+            own = f"{mark}-{socket.gethostname()}-{os.getppid()}"  # of this node, so that it says the same again
             with filesystem.open_output_stream(own) as sink:
                 sink.write(token.encode())
             filesystem.delete_file(own)

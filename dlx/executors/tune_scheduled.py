@@ -13,7 +13,7 @@ import ray
 from ray import tune
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule
 
-from dlx.errors import ExecutorError
+from dlx.errors import ExecutorError, HomeError
 from dlx.executors.tune_cluster import Cluster
 from dlx.executors.tune_failures import parcel, reason
 from dlx.executors.tune_partials import Box, deliver, post
@@ -43,7 +43,10 @@ def run_trial(config: dict[str, Any]) -> None:
         records = run_pack(pack, device, None if pack.whole else on_log, post(config["box"], pack))
     except Stopped:
         sys.exit(0)
-    tune.report({**last, "records": records})
+    except HomeError as e:
+        tune.report({**last, "astray": str(e)})
+    else:
+        tune.report({**last, "records": records})
 
 
 @dataclass
@@ -108,10 +111,11 @@ class Stage:
     def open(self, name: str) -> dict[str, Any] | None:
         """The configuration of one more trial, None when there is no room or nothing to run now."""
         slots = max(1, self.cluster.room(self._smallest or Resources()))
-        if len(self.flights) >= slots or (pack := self.feed.take()) is None:
-            return None
-        if (sent := parcel(pack, self.feed)) is None:
-            return None
+        while True:
+            if len(self.flights) >= slots or (pack := self.feed.take()) is None:
+                return None
+            if (sent := parcel(pack, self.feed)) is not None:
+                break
         self.flights[name] = Flight(pack)
         if pack.resources != self._smallest:
             self.cluster.check(pack.resources, self.feed.say)
@@ -128,7 +132,7 @@ class Stage:
         deliver(self.box, self.feed, (flight.pack for flight in self.flights.values()))
         if self._smallest is not None and self.cluster.may_grow:
             full = len(self.flights) >= self.cluster.room(self._smallest) and not self.closing
-            self.cluster.wish(self._smallest, self.feed.waiting if full else 0)
+            self.cluster.wish(self._smallest, self.feed.waiting_for(self._smallest) if full else 0)
 
     def started(self, name: str) -> None:
         """A worker took the trial."""
@@ -143,6 +147,9 @@ class Stage:
         if flight is not None and "records" in result:
             del self.flights[name]
             self.feed.done(flight.pack, result.pop("records"))
+        if flight is not None and "astray" in result:
+            del self.flights[name]
+            self.feed.astray(flight.pack, result.pop("astray"))
         return True
 
     def complete(self, name: str) -> None:

@@ -92,7 +92,7 @@ class Desk:
         deliver(self.box, self.feed, (shift.pack for shift in self.shifts.values() if shift.pack is not None))
         for resources in self._seen if self.cluster.may_grow else ():
             full = self._up[resources] >= self.cluster.room(resources) and not self.closing
-            self.cluster.wish(resources, self.feed.waiting if full else 0)
+            self.cluster.wish(resources, self.feed.waiting_for(resources) if full else 0)
 
     def _wanted(self) -> Resources | None:
         if len(self.in_hand) <= self._starting.total() and len(self.shifts) < self._slots():
@@ -134,6 +134,9 @@ class Desk:
                 self._hand_over(shift)  # before the result is looked at, which takes a while
             if "records" in result:
                 self.feed.done(pack, result.pop("records"))
+            elif "astray" in result:
+                self.cluster.doubt(shift.machine)
+                self.feed.astray(pack, result.pop("astray"))
             else:
                 self.feed.lost(pack, result.pop("lost"))
         if shift.pack is None and (self.closing or not self._goes_on(shift)):

@@ -13,6 +13,7 @@ from typing import Any
 
 import cloudpickle
 
+from dlx.errors import HomeError
 from dlx.executors.tune_failures import failed, reason
 from dlx.executors.tune_partials import post
 from dlx.executors.tune_scratch import Scratch
@@ -41,7 +42,7 @@ class Raised(Exception):
 def train_together(
     pack: Pack, parcel: bytes, box: str, every: float, elsewhere: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The result of a shift's step: ``records`` of a pack (pickled: parcel), or why it was ``lost``.
+    """The result of a shift's step: ``records`` of a pack (pickled: parcel), or why it was ``lost`` or went ``astray``.
 
     elsewhere: ids of machines on which no worker is to be.
     """
@@ -54,6 +55,8 @@ def train_together(
         failures = list(getattr(e, "worker_failures", {0: e}).values())
     except Exception as e:
         failures = [e]
+    if away := [failure for failure in failures if isinstance(failure, HomeError)]:
+        return {"astray": str(away[0])}
     if deaths := [failure for failure in failures if not isinstance(failure, Raised)]:
         known = [str(failure) for failure in deaths if not isinstance(failure, Severed)]
         return {"lost": reason(known[0]) if known else f"its workers lost one another ({deaths[0]})"}
@@ -97,6 +100,8 @@ def work(config: dict[str, Any]) -> Records | None:
         return records
     try:
         follow(pack, device, group)
+    except HomeError:
+        raise
     except (Exception, SystemExit) as e:
         raise Raised(said(e)) from None
     return None

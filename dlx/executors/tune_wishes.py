@@ -1,5 +1,7 @@
 """Places that are wished for, so that an autoscaler starts machines: reservations, given back as soon as had."""
 
+import contextlib
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +9,6 @@ from typing import Any
 from dlx.pack import Resources
 
 PERIOD = 2.0  # seconds between two looks at what was wished for; a place that is had is kept free for so long at most
-MOST = 16  # at a time; an autoscaler that grants them is asked for more
 
 
 def beside(machines: Sequence[str]) -> dict[str, str]:
@@ -29,14 +30,16 @@ class Wishes:
         self._looked: dict[Resources, float] = {}
 
     def wish(self, asked: Resources, places: int, elsewhere: Sequence[str] = ()) -> None:
-        """Want so many more places (``MOST`` at a time) on machines other than these (ids), until told otherwise."""
+        """Want so many more places, on machines other than these (ids), until told otherwise."""
+        if places == len(self._groups.get(asked, ())) == 0:
+            return
+        if places and time.monotonic() - self._looked.get(asked, -math.inf) < PERIOD:
+            return
         from ray.util import placement_group, placement_group_table, remove_placement_group
 
-        if places and time.monotonic() - self._looked.get(asked, 0.0) < PERIOD:
-            return
         self._looked[asked] = time.monotonic()
-        groups, places = self._groups.setdefault(asked, []), min(places, MOST)
-        had = [group for group in groups if placement_group_table(group).get("state") != "PENDING"]
+        groups, states = self._groups.setdefault(asked, []), placement_group_table()
+        had = [group for group in groups if states.get(group.id.hex(), {}).get("state") != "PENDING"]
         for group in {*had, *groups[places:]}:
             groups.remove(group)
             remove_placement_group(group)
@@ -44,6 +47,9 @@ class Wishes:
         groups += [placement_group([bundle(asked)], **where) for _ in range(places - len(groups))]
 
     def forget(self) -> None:
-        """Want nothing any more."""
-        for asked in self._groups:
-            self.wish(asked, 0)
+        """Want nothing any more; what a cluster that is gone was told went with it."""
+        from ray.exceptions import RayError
+
+        with contextlib.suppress(RayError, RuntimeError, ConnectionError):
+            for asked in self._groups:
+                self.wish(asked, 0)

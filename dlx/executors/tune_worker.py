@@ -16,6 +16,7 @@ from dlx.executors.tune_train import train_together
 from dlx.executors.tune_wishes import beside, bundle
 from dlx.pack import Resources
 from dlx.partials import EVERY, LEAST_OFTEN
+from dlx.training import Training
 from dlx.worker import run_pack
 
 SHORTEST, LONGEST = 0.01, 0.25  # seconds between two questions for a pack; LONGEST per hundred workers
@@ -70,19 +71,23 @@ class Shift(tune.Trainable):
         try:
             return {"records": run_pack(pack, self._device, on_partial=post(self._box, pack), every=self._every)}
         except HomeError as e:
-            return {"lost": str(e)}
+            return {"astray": str(e)}
 
     def _loaded(self, parcel: bytes) -> Any:
-        """A pack; what the first one imports, torch above all, stays, and garbage is never looked for in it."""
+        """A pack; what the first training imports, torch above all, stays, and garbage is never looked for in it."""
         if self._frozen:
             return cloudpickle.loads(parcel)
         gc.disable()
         try:
-            return cloudpickle.loads(parcel)
+            pack = cloudpickle.loads(parcel)
+            if isinstance(pack.members[0].trial, Training):
+                import dlx.vectorise  # noqa: F401 - and with it torch
+
+                gc.freeze()
+                self._frozen = True
+            return pack
         finally:
-            gc.freeze()
             gc.enable()
-            self._frozen = True
 
     def _wait(self) -> dict[str, Any]:
         if not self._pause:

@@ -47,6 +47,9 @@ class Packs:
         if again:
             self.queue.append(pack)
 
+    def astray(self, pack, reason):
+        self.lost(pack, reason)
+
     def give_back(self, pack):
         self.flying.remove(pack)
         self.returned.append(pack)
@@ -65,6 +68,9 @@ class Packs:
     @property
     def waiting(self):
         return 0 if self.stopped else len(self.queue)
+
+    def waiting_for(self, resources):
+        return 0 if self.stopped else sum(pack.resources == resources for pack in self.queue)
 
     def tick(self):
         self.ticks += 1

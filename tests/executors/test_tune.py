@@ -106,10 +106,17 @@ def test_a_dead_worker_loses_its_pack_alone(cluster, trials, tmp_path):
     assert len(feed.losses) == 3 and all("worker process died" in reason for _, reason in feed.losses)
 
 
-def test_a_pack_that_cannot_be_sent_has_failed_and_the_others_run(cluster, trials):
-    feed = Packs([pack_of(trials.Locked(), trials.Locked()), pack_of(trials.Double(1.0))])
+def test_a_worker_that_misses_the_home_is_no_failure(cluster, trials, tmp_path):
+    feed = Packs([pack_of(trials.Away(str(tmp_path))), pack_of(trials.Double(1.0))])
     Tune().run(feed)
-    assert sorted(r["status"] for r in feed.rows) == ["completed", "failed", "failed"] and not feed.losses
+    assert [reason for _, reason in feed.losses] == ["The home cannot be read."]
+    assert [r["status"] for r in feed.rows] == ["completed"] * 2
+
+
+def test_a_pack_that_cannot_be_sent_has_failed_and_the_others_run(cluster, trials):
+    feed = Packs([pack_of(trials.Locked()), pack_of(trials.Double(1.0))])
+    Tune().run(feed)
+    assert sorted(r["status"] for r in feed.rows) == ["completed", "failed"] and not feed.losses
     said = {r["error"] for r in feed.rows if r["error"]}
     assert said == {"It cannot be sent to a worker (TypeError: cannot pickle '_thread.lock' object); make in run() "
                     "what cannot be pickled."}

@@ -59,10 +59,10 @@ def test_what_must_run_to_its_end_is_not_stopped(trials):
 
 def test_dead_workers_and_failures_under_a_scheduler(trials, tmp_path):
     feed = Packs([pack_of(trials.Deadly(str(tmp_path))), pack_of(trials.Double(-1.0)), pack_of(trials.Locked()),
-                  pack_of(trials.Descent(0.3))])
+                  pack_of(trials.Descent(0.3)), pack_of(trials.Away(str(tmp_path)))])
     Tune(scheduler=ASHAScheduler(max_t=100), metric="val/loss", mode="min").run(feed)
-    assert sorted(r["status"] for r in feed.rows) == ["completed", "completed", "failed", "failed"]
-    assert len(feed.losses) == 1
+    assert sorted(r["status"] for r in feed.rows) == ["completed"] * 3 + ["failed"] * 2
+    assert len(feed.losses) == 2
 
 
 def test_a_scheduler_that_pauses_is_refused(trials):

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from dlx.data import Dimensions, Split
+from dlx.errors import HomeError
 from dlx.trial import Trial
 
 
@@ -60,6 +61,20 @@ class Deadly(Trial):
         if self.always or not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        return {"y": 1.0}
+
+
+@dataclass(frozen=True)
+class Away(Trial):
+    """Misses the home at the first try."""
+
+    folder: str
+
+    def run(self, ctx):
+        mark = Path(self.folder) / "tried"
+        if not mark.exists():
+            mark.touch()
+            raise HomeError("The home cannot be read.")
         return {"y": 1.0}
 
 
