@@ -131,7 +131,8 @@ class Stage:
         self.feed.tick()
         deliver(self.box, self.feed, (flight.pack for flight in self.flights.values()))
         if self._smallest is not None and self.cluster.may_grow:
-            full = len(self.flights) >= self.cluster.room(self._smallest) and not self.closing
+            settled = not self.closing and all(flight.began is not None for flight in self.flights.values())
+            full = settled and len(self.flights) >= self.cluster.room(self._smallest)
             self.cluster.wish(self._smallest, self.feed.waiting_for(self._smallest) if full else 0)
 
     def started(self, name: str) -> None:

@@ -91,7 +91,8 @@ class Desk:
         self.feed.tick()
         deliver(self.box, self.feed, (shift.pack for shift in self.shifts.values() if shift.pack is not None))
         for resources in self._seen if self.cluster.may_grow else ():
-            full = self._up[resources] >= self.cluster.room(resources) and not self.closing
+            settled = not (self._starting[resources] or self.closing)  # no worker waits for the place itself
+            full = settled and self._up[resources] >= self.cluster.room(resources)
             self.cluster.wish(resources, self.feed.waiting_for(resources) if full else 0)
 
     def _wanted(self) -> Resources | None:

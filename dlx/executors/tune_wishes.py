@@ -43,6 +43,8 @@ class Wishes:
         for group in {*had, *groups[places:]}:
             groups.remove(group)
             remove_placement_group(group)
+        if had:  # whoever wished for it opens a worker there
+            return
         where: dict[str, Any] = {"bundle_label_selector": [beside(elsewhere)]} if elsewhere else {}
         groups += [placement_group([bundle(asked)], **where) for _ in range(places - len(groups))]
 
