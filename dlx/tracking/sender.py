@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from dlx.protocol import Slot as Place
 
 LONGEST_QUEUE = 2_000  # trials that wait in memory; of those beyond only the keys, they are read from the store again
-CALM, LATEST = 5.0, 30.0  # seconds, after the first trials and in a flood, until MLflow is opened, which takes some
 FLOOD = 300  # waiting trials beyond which MLflow, while packs run, leaves the processor to them most of the time
 REST = 4.0  # times what sending took
 STANDSTILL = 8.0  # seconds without an answer of a server, after which a run ends without it
@@ -145,7 +144,6 @@ class Tracking:
 
     def _work(self) -> None:
         with surroundings():
-            self._await_calm()
             while not (self._done or self._abandoned):
                 try:
                     self._step()
@@ -155,14 +153,6 @@ class Tracking:
                     self._failed(e)
                     if self._closed.is_set() and self._failures >= TRIES:
                         return
-
-    def _await_calm(self) -> None:
-        """Leave the processor to workers that start, and a while longer to trials that pour in."""
-        began, first = time.monotonic(), None
-        while (now := time.monotonic()) < began + LATEST:
-            first = first or (now if self._waiting or self._partial else None)
-            if self._closed.wait(0.2) or (first and now > first + CALM and self._waiting <= FLOOD):
-                return
 
     def _step(self) -> None:
         """The next thing to do, small enough to be tried again as a whole."""
