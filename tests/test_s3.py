@@ -200,9 +200,9 @@ def test_wrong_credentials_are_refused(store, monkeypatch):
 def test_a_store_that_is_not_there_or_does_not_answer_is_given_up(store, monkeypatch):
     monkeypatch.setattr(files, "ATTEMPTS", 2)
     absent = store.address(folder="studies/small").replace(store.endpoint, "127.0.0.1:9")
-    (trial, *_), resources = (small().space.trial(cell, None) for cell in small().space.cells), Resources()
+    space = small().space
     with pytest.raises(HomeError, match="cannot be read or written where the trial runs"):
-        run_pack(Pack((Member("k0", trial, 0),), resources, absent))
+        run_pack(Pack((Member("k0", space.trial(space.cells[0]), 0),), Resources(), absent))
     with pytest.raises(StoreError, match=r"NETWORK_CONNECTION.*and the network"):
         go(small(), absent)
     monkeypatch.setitem(files.S3, "request_timeout", 1.0)

@@ -10,8 +10,9 @@ from typing import Any
 
 import psutil
 from chaos.cluster import raylet, runs
-from chaos.servers import LOOK, wait_until
+from chaos.servers import LOOK, Server, wait_until
 from chaos.site import Run
+from objects import ObjectStore
 
 Fault = Callable[[Run, random.Random], None]
 REFUSED, MISSING = 2, 3  # exit codes of `dlx run`: the home is full; stopped before the end
@@ -138,9 +139,14 @@ def kill_mlflow(run: Run, dice: random.Random) -> None:
 
 def freeze_mlflow(run: Run, dice: random.Random) -> None:
     """the MLflow server stands still for 5 s"""
-    run.site.mlflow.signal(signal.SIGSTOP)
+    _freeze(run.site.mlflow)
+
+
+def _freeze(server: Server | ObjectStore) -> None:
+    """It stands still for 5 s."""
+    server.signal(signal.SIGSTOP)
     time.sleep(5)
-    run.site.mlflow.signal(signal.SIGCONT)
+    server.signal(signal.SIGCONT)
 
 
 def kill_postgres(run: Run, dice: random.Random) -> None:
@@ -181,9 +187,7 @@ def lose_store(run: Run, dice: random.Random) -> None:
 def freeze_store(run: Run, dice: random.Random) -> None:
     """the object store of the home stands still for 5 s"""
     assert run.site.store is not None
-    run.site.store.signal(signal.SIGSTOP)
-    time.sleep(5)
-    run.site.store.signal(signal.SIGCONT)
+    _freeze(run.site.store)
 
 
 EVERYWHERE: tuple[Fault, ...] = (

@@ -18,4 +18,3 @@ def test_a_study_waits_for_the_machines_of_an_autoscaler_which_ends_them_after_i
         assert project.numbers() == list(range(TRIALS))
         assert all(project.runs(number) == 1 for number in range(TRIALS))
         until(lambda: head.raylets() == 1, what="the end of the machines")
-
