@@ -1,15 +1,14 @@
-"""Recording a computation, and rewrites that leave its numbers as they are, to rounding, and its operations fewer."""
+"""Rewrites of a recorded computation that leave its numbers as they are, to rounding, and its operations fewer."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.fx import Graph, GraphModule, Node
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.fx.passes.shape_prop import TensorMetadata
+
+from dlx.recording import Operation, meta, record
 
 aten = torch.ops.aten
-Operation = Any  # a Node of torch.fx, whose arguments are of more types than can be told apart here
 RESHAPES = {aten.view.default, aten._unsafe_view.default, aten.expand.default}
 PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar}
 FILLS = {
@@ -17,7 +16,7 @@ FILLS = {
 }
 
 
-def record(functions: Sequence[Callable[..., Any]], leaves: Sequence[torch.Tensor]) -> GraphModule:
+def first_pure(functions: Sequence[Callable[..., Any]], leaves: Sequence[torch.Tensor]) -> GraphModule:
     """The operations of the first of some functions, which all do the same, that can be recorded and is pure.
 
     Raises what hindered the first one where there is none.
@@ -25,7 +24,7 @@ def record(functions: Sequence[Callable[..., Any]], leaves: Sequence[torch.Tenso
     hindered: Exception | None = None
     for function in functions:
         try:
-            recording = make_fx(function)(*leaves)
+            recording = record(function, leaves)
         except torch.OutOfMemoryError:
             raise
         except Exception as e:
@@ -42,7 +41,7 @@ def simplify(recording: GraphModule) -> None:
     for rewrite in rewrites:
         seen: dict[Any, Operation] = {}
         for node in list(recording.graph.nodes):
-            if node.op == "call_function" and _meta(node) is not None:
+            if node.op == "call_function" and meta(node) is not None:
                 rewrite(node, seen)
         recording.graph.eliminate_dead_code()
     recording.recompile()
@@ -72,15 +71,9 @@ def without_zeros(recording: GraphModule, zero: Sequence[bool]) -> GraphModule:
     return copy
 
 
-def _meta(value: Any) -> TensorMetadata | None:
-    """Shape and type of a node's one tensor."""
-    found = value.meta.get("tensor_meta") if isinstance(value, Node) else None
-    return found if isinstance(found, TensorMetadata) else None
-
-
 def _same(a: Any, b: Any) -> bool:
     """Whether both are tensors of one shape and type."""
-    first, second = _meta(a), _meta(b)
+    first, second = meta(a), meta(b)
     return first is not None and second is not None and (first.shape, first.dtype) == (second.shape, second.dtype)
 
 
@@ -91,10 +84,10 @@ def _replace(node: Operation, target: Any, args: tuple[Any, ...], kwargs: dict[s
 
 def _forget_what_is_filled(node: Operation, seen: dict[Any, Operation]) -> None:
     """``ones_like(x)`` needs the shape of x, not its numbers."""
-    meta = _meta(node)
-    if node.target in FILLS and meta is not None:
-        options = {"dtype": meta.dtype, "device": node.meta["val"].device}
-        _replace(node, aten.full.default, (list(meta.shape), FILLS[node.target]), options)
+    known = meta(node)
+    if node.target in FILLS and known is not None:
+        options = {"dtype": known.dtype, "device": known.device}
+        _replace(node, aten.full.default, (list(known.shape), FILLS[node.target]), options)
 
 
 def _drop_identity(node: Operation, seen: dict[Any, Operation]) -> None:
@@ -113,9 +106,9 @@ def _drop_identity(node: Operation, seen: dict[Any, Operation]) -> None:
 
 def _axes(node: Operation) -> list[int]:
     """The axes that a transposition exchanges, counted from the front."""
-    meta = _meta(node)
-    assert meta is not None
-    return [axis % len(meta.shape) for axis in node.args[1:]]
+    known = meta(node)
+    assert known is not None
+    return [axis % len(known.shape) for axis in node.args[1:]]
 
 
 def _share(node: Operation, seen: dict[Any, Operation]) -> None:
@@ -171,7 +164,7 @@ def _only_for(value: Any, user: Operation, targets: set[Any]) -> bool:
 
 def _floating(node: Operation, *others: Any) -> bool:
     """Whether all are tensors of the node's floating-point type."""
-    meta = _meta(node)
-    if meta is None or not meta.dtype.is_floating_point:
+    known = meta(node)
+    if known is None or not known.dtype.is_floating_point:
         return False
-    return all((m := _meta(other)) is not None and m.dtype == meta.dtype for other in others)
+    return all((m := meta(other)) is not None and m.dtype == known.dtype for other in others)

@@ -20,7 +20,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from torch.utils.weak import WeakIdKeyDictionary
 
 from dlx.replay import CONSTANT, INPUT, STATE, Plan, Replay
-from dlx.rewrite import record, simplify, without_zeros
+from dlx.rewrite import first_pure, simplify, without_zeros
 
 LEAF = tree_flatten(torch.empty(0))[1]  # the structure of a single tensor
 AHEAD = 1 << 20  # indices that are drawn ahead, over all members
@@ -231,7 +231,7 @@ def _record(function: Callable[..., Any], forms: Sequence[Form], leaves: list[Te
     vmap, functional = partial(torch.func.vmap, in_dims=axes), torch.func.functionalize
     try:
         with _no_slow_loop():
-            recording = record([vmap(flat), vmap(functional(flat)), functional(vmap(flat))], leaves)
+            recording = first_pure([vmap(flat), vmap(functional(flat)), functional(vmap(flat))], leaves)
     except torch.OutOfMemoryError:
         raise
     except Exception as e:
