@@ -70,7 +70,7 @@ class Recorder(TorchDispatchMode):
     """Carries out each operation and notes it; tensors that are no arguments and come from none stay what they are."""
 
     def __init__(self, leaves: Sequence[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._graph, self._root = Graph(), torch.nn.Module()
         self._nodes: Any = WeakTensorKeyDictionary()  # which tensor is what node
         self._varying: set[Operation] = set()  # nodes that depend on arguments

@@ -34,10 +34,11 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 FACADES = {"dlx", "dlx.study", "dlx.claims.base"}  # whose functions call upwards: ``study.run()``
-TORCH_INSIDE = {"dlx.vectorise", "dlx.replay", "dlx.recording", "dlx.rewrite", "dlx.across"} | {f"dlx.models.{name}" for name in (
-    "attention", "batchnorm", "blocks", "continuing", "dropout", "encoder", "kernels", "layers", "recurrence",
-    "stateless",
-)}  # a module that is itself imported inside functions only
+TORCH_INSIDE = {f"dlx.{name}" for name in ("across", "recording", "replay", "rewrite", "vectorise")} | {
+    f"dlx.models.{name}" for name in (
+        "attention", "batchnorm", "blocks", "continuing", "dropout", "encoder", "kernels", "layers", "recurrence",
+        "stateless",
+    )}  # a module that is itself imported inside functions only
 SHELVES = ("losses", "data", "models", "optim", "metrics", "control")
 DOORS = {
     "ray": "executors.tune executors.jobs", "optuna": "search", "mlflow": "tracking",
