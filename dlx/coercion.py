@@ -87,18 +87,14 @@ def _coerce_union(value: Any, options: tuple[Any, ...], place: str) -> Any:
 
 
 def _coerce_scalar(value: Any, annotation: type, place: str) -> Any:
-    wrong = DeclarationError(f"{place} is {short(value)}; it must be {article(annotation.__name__)}.")
     if annotation is str or annotation is bool:
-        if isinstance(value, annotation):
-            return value
-        raise wrong
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise wrong
-    if annotation is float:
-        return float(value)
-    if isinstance(value, float) and not value.is_integer():
-        raise wrong
-    return int(value)
+        fits = isinstance(value, annotation)
+    else:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = fits and (annotation is float or isinstance(value, int) or value.is_integer())
+    if not fits:
+        raise DeclarationError(f"{place} is {short(value)}; it must be {article(annotation.__name__)}.")
+    return annotation(value) if annotation in (int, float) else value
 
 
 def is_container(value: Any) -> bool:

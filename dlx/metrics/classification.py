@@ -87,7 +87,7 @@ class Margin:
 
 def _wrong(outputs: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
     """1 where the largest output is not the class, else 0, (n, ...)."""
-    wrong = _signed(outputs, targets) <= 0 if targets.is_floating_point() else outputs.argmax(dim=-1) != targets
+    wrong = _signed(outputs, targets) <= 0 if targets.is_floating_point() else outputs.max(dim=-1).indices != targets
     return wrong.to(outputs.dtype)
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LONGEST_QUEUE = 2_000  # trials that wait in memory; of those beyond only the keys, they are read from the store again
 FLOOD = 300  # waiting trials beyond which MLflow, while packs run, leaves the processor to them most of the time
-REST = 4.0  # times what sending took
+REST = 9.0  # times what sending took
 STANDSTILL = 8.0  # seconds without an answer of a server, after which a run ends without it
 TRIES = 4  # failures in a row, after which a run that wants to end does
 LONGEST_PAUSE = 30.0  # seconds between two tries while the run goes on
