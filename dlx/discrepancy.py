@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 Curves: TypeAlias = dict[str, dict[int, float]]  # metric → step → value
 
 ROUNDING = 100.0  # units in the last place by which sums may differ before steps have amplified that; measured: 2
-LEAST = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8}  # spacing of numbers at 1
+LEAST = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-8, "tf32": 2.0**-10}  # spacing of numbers at 1
 LARGEST = 0.05  # relative difference that counts as rounding in any precision
 JUMPY = ("error", "accuracy")  # shares of samples, which jump when one sample changes sides
 JUMP = 1.01e-3  # by how much, while all else agrees: one sample of 1,000

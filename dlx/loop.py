@@ -13,6 +13,7 @@ from dlx.device import finish
 from dlx.member import Member
 from dlx.metrics import LogSpaced, only
 from dlx.optim import evaluated
+from dlx.precision import stored_as
 from dlx.programs import Programs, programs
 from dlx.pruning import Prune
 from dlx.snapshot import Snapshot, Snapshots
@@ -36,7 +37,7 @@ class Loop:
         from dlx.vectorise import skip, stack
 
         self.trial, self.orders, self.contexts = trial, [m.order for m in members], list(contexts)
-        self.device, dtype, self.group = contexts[0].device, getattr(torch, trial.dtype), contexts[0].group
+        self.device, dtype, self.group = contexts[0].device, stored_as(trial.dtype), contexts[0].group
         self.programs = (programs(trial, members[0].module, self.device) if self.group is None else
                          Programs(trial, members[0].module, self.device, alone=True))
         self.now = stack([m.state for m in members], self.device, dtype, share=False)

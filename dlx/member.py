@@ -9,6 +9,7 @@ from typing import Any
 from dlx import shelf
 from dlx.data import Split
 from dlx.errors import DeclarationError
+from dlx.precision import stored_as
 
 if typing.TYPE_CHECKING:
     import torch
@@ -79,9 +80,7 @@ def with_weights(trial: "Training", ctx: "Context", state: "Mapping[str, torch.T
 
     Raises RuntimeError where they do not fit the model.
     """
-    import torch
-
-    module = initial(trial, ctx).to(dtype=getattr(torch, trial.dtype)).eval()
+    module = initial(trial, ctx).to(dtype=stored_as(trial.dtype)).eval()
     own = {name for name, _ in (*module.named_parameters(), *module.named_buffers())}
     missing, unexpected = module.load_state_dict(state, strict=False)
     if wrong := [*(own & set(missing)), *unexpected]:

@@ -25,7 +25,7 @@ if typing.TYPE_CHECKING:
     from dlx.trial import Trial
     from dlx.vectorise import Stacked
 
-CLOSE = {"float64": 1e-6, "float32": 1e-2, "bfloat16": 5e-2}  # share of its norm by which rounding may move a gradient
+CLOSE = {"float64": 1e-6, "float32": 1e-2, "bfloat16": 5e-2, "tf32": 2e-2}  # share of a gradient's norm, by rounding
 
 
 class Severed(Stopped):

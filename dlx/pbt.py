@@ -17,6 +17,7 @@ from dlx.loop import Loop, due
 from dlx.member import begin, hyperparameters
 from dlx.metrics import LossMetric, Metric, NetworkMetric, OutputMetric, WeightMetric, crossings
 from dlx.overrides import apply, places
+from dlx.precision import multiplying
 from dlx.space import check_components
 from dlx.text import nearest
 from dlx.training import Training
@@ -123,15 +124,16 @@ class PBT(Trial):
         from dlx.programs import fall_back
         from dlx.vectorise import NotVectorisable
 
-        try:
+        with multiplying(self.training.dtype):
+            try:
+                return Population(self, ctx).train()
+            except NotVectorisable as e:
+                why = why_not(e)
+            fall_back(self.training, ctx.device)
+            ctx.history.clear()
+            model = type(self.training.model).__name__
+            ctx.note(f"{model} trains one member after the other, for it cannot be vectorised: {why}")
             return Population(self, ctx).train()
-        except NotVectorisable as e:
-            why = why_not(e)
-        fall_back(self.training, ctx.device)
-        ctx.history.clear()
-        model = type(self.training.model).__name__
-        ctx.note(f"{model} trains one member after the other, for it cannot be vectorised: {why}")
-        return Population(self, ctx).train()
 
 
 def check_ranges(training: Training, ranges: Mapping[str, Range]) -> None:

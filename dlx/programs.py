@@ -12,6 +12,7 @@ from dlx.metrics import ItemMetric, LossMetric, NetworkMetric, OutputMetric, Wei
 from dlx.metrics.finite import where_finite
 from dlx.optim import evaluated
 from dlx.optim.schedules import Constant, scaled
+from dlx.precision import stored_as
 
 if typing.TYPE_CHECKING:
     import torch
@@ -210,11 +211,9 @@ class Programs:
     """The computations of one shape of trial on one device; alone: one member after the other, not vectorised."""
 
     def __init__(self, trial: "Training", module: "torch.nn.Module", device: str, alone: bool) -> None:
-        import torch
-
         from dlx.vectorise import one_by_one, vectorise, vectorise_by_rows, vectorise_step
 
-        self.module = module.to(device=device, dtype=getattr(torch, trial.dtype))
+        self.module = module.to(device=device, dtype=stored_as(trial.dtype))
         self.trial = replace(
             trial, optimizer=shelf.without_hyperparameters(trial.optimizer),
             schedule=shelf.without_hyperparameters(trial.schedule),

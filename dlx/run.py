@@ -54,6 +54,7 @@ def run(
     is started where that can be known.
     """
     budget = Budget(max_seconds, max_trials, max_gpu_hours)
+    check_executor(executor, address)
     with prepared(study, home, budget, retry_failed, wait, view or choose(), tracking_uri) as one:
         if not one.driver.finished:
             engine = executor_for(executor, address, one.store.folder, study)
@@ -186,6 +187,16 @@ def _stale(study: Study, store: Store) -> list[str]:
     ]
 
 
+def check_executor(executor: str | Executor, address: str | None) -> None:
+    """Raise DeclarationError where there is none of this name, ExecutorError where no cluster is at the address."""
+    if isinstance(executor, str) and executor not in ("ray", "local"):
+        raise DeclarationError(f"executor is {executor!r}; it must be 'ray' or 'local'.")
+    if executor == "ray" and address is not None:
+        from dlx.executors.tune_cluster import Cluster
+
+        Cluster(address).knock()
+
+
 def executor_for(
     executor: str | Executor, address: str | None, folder: str, study: Study | None = None
 ) -> Executor:
@@ -202,8 +213,7 @@ def executor_for(
             address, scheduler=study.scheduler if study else None, metric=objective.metric if objective else None,
             mode="max" if objective and objective.sign < 0 else "min", folder=folder,
         )
-    if isinstance(executor, str):
-        raise DeclarationError(f"executor is {executor!r}; it must be 'ray' or 'local'.")
+    assert not isinstance(executor, str)
     return executor
 
 

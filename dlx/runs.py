@@ -66,8 +66,9 @@ def run_all(preset: str | None, home: str | None, asked: Asked) -> int:
     """
     from dlx.home import Home
     from dlx.relay import Relay
-    from dlx.run import executor_for, interrupts
+    from dlx.run import check_executor, executor_for, interrupts
 
+    check_executor(asked.executor, asked.address)
     studies, code = _studies(preset, home)
     began, shared = time.monotonic(), [chosen for chosen in studies if _shares(chosen)]
     heard = _Heard(asked, code)

@@ -14,6 +14,7 @@ from dlx.member import Member, begin
 from dlx.metrics import Metric, When, bare, crossings, full_names, item_names
 from dlx.models import Model
 from dlx.optim import Constant, Optimizer, Schedule
+from dlx.precision import multiplying, stored_as
 from dlx.pruning import Pruned
 from dlx.text import nearest
 from dlx.trial import Trial, field
@@ -34,7 +35,8 @@ class Training(Trial):
     watch: the splits that are measured on the way, None: all; at the end all are;
     items: metrics, such as ``test/error``, that are recorded at the end for each sample of their split, which must be
     the same for all seeds; claims with ``test="items"`` or ``"blocks"`` take them;
-    dtype: of parameters and inputs, whatever it is the initial parameters are the same numbers;
+    dtype: of parameters and inputs, whatever it is the initial parameters are the same numbers; ``tf32``: float32 that
+    GPUs multiply in TF32;
     parent: a trial whose final parameters are the initial ones; schedule: of the learning rate; augment: random changes
     of training inputs, one after the other.
     """
@@ -45,7 +47,7 @@ class Training(Trial):
     steps: int
     batch_size: int | None = None
     loss: Loss = losses.CrossEntropy()
-    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    dtype: Literal["float32", "float64", "bfloat16", "tf32"] = "float32"
     parent: Trial | None = field(None, absent=None)
     metrics: tuple[Metric, ...] = field((metrics.loss(), metrics.error()), keyed=False)
     measure: int | When = field(20, keyed=False)
@@ -124,13 +126,11 @@ class Training(Trial):
 
         Outside a study, where nothing was trained, the weights are the initial ones of the context's seed.
         """
-        import torch
-
         from dlx.member import initial, with_weights
 
         if (state := ctx.parent()) is not None:
             return with_weights(self, ctx, state)
-        return initial(self, ctx).to(dtype=getattr(torch, self.dtype)).eval()
+        return initial(self, ctx).to(dtype=stored_as(self.dtype)).eval()
 
     @classmethod
     def run_pack(
@@ -163,7 +163,8 @@ def _run_pack(trials: Sequence[Training], contexts: Sequence["Context"]) -> list
     results: list[Any] = [_attempt(_begin, trial, ctx) for trial, ctx in zip(trials, contexts, strict=True)]
     alive = [i for i, result in enumerate(results) if isinstance(result, Member)]
     if alive:
-        loop = train(trials[alive[0]], [results[i] for i in alive], [contexts[i] for i in alive])
+        with multiplying(trials[0].dtype):
+            loop = train(trials[alive[0]], [results[i] for i in alive], [contexts[i] for i in alive])
         for i, state, best in zip(alive, loop.finals(), loop.bests(), strict=True):
             results[i] = _attempt(_finish, contexts[i], state, best, trials[i])
         loop.close()

@@ -227,4 +227,9 @@ class Project:
 
     def drivers(self) -> list[psutil.Process]:
         """The processes of ``dlx run`` on it."""
-        return [p for p in self.head.processes() if "dlx.cli" in (line := p.cmdline()) and str(self.home) in line]
+        found = []
+        for process in self.head.processes():
+            with suppress(psutil.NoSuchProcess):  # it may have ended meanwhile
+                if "dlx.cli" in (line := process.cmdline()) and str(self.home) in line:
+                    found.append(process)
+        return found

@@ -80,6 +80,17 @@ def test_nothing_missing_starts_no_executor(tmp_path):
     assert len(go(valley(), tmp_path, executor=Forbidden()).table) == 8
 
 
+@pytest.mark.parametrize(("asked", "said"), [
+    ({"executor": "rya"}, "executor is 'rya'"), ({"address": "localhost"}, "address is 'localhost'; it must be 'auto'"),
+    ({"address": "127.0.0.1:1"}, "No Ray cluster answers at '127.0.0.1:1'"), ({"address": "[::1]:1"}, "No Ray cluster"),
+    ({"address": "nowhere.invalid:6379"}, "known"), ({"address": "localhost:99999999999999999999"}, "No Ray cluster"),
+])
+def test_an_executor_that_cannot_be_had_is_refused_before_anything_is_made(tmp_path, asked, said):
+    with pytest.raises(dlx.DlxError, match=said):
+        valley().run(home=str(tmp_path / "home"), view=Quiet(), **asked)
+    assert not any(tmp_path.iterdir())
+
+
 def test_results_are_what_the_trials_returned(tmp_path):
     results = go(valley(), tmp_path)
     for row in results.table.to_pylist():

@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from dlx.executors.tune_scratch import Scratch
 from dlx.executors.tune_wishes import Wishes
 from dlx.pack import Resources
 
+KNOCK = 10.0  # seconds in which the head of a cluster is to take a connection
 REFRESH = 2.0  # seconds for which a list of machines holds; others may join
 LEAST, MOST = 16, 64  # places that are wished for at a time: as many as there are, which doubles them, within these
 OBJECT_STORE = 512 * 2**20  # bytes; what travels is small
@@ -52,6 +54,7 @@ class Cluster:
 
             if ray.is_initialized():
                 return
+            self.knock()
             self._mine = True
             with _sigterm_kept():
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **self._options())
@@ -68,6 +71,19 @@ class Cluster:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+
+    def knock(self) -> None:
+        """Raise ExecutorError where nobody listens at HOST:PORT; Ray itself would try for more than a minute."""
+        given = os.environ.get("RAY_ADDRESS", "auto") if self.address == "auto" else self.address
+        if given in (None, "auto", "local"):
+            return
+        host, _, port = given.rpartition(":")
+        if not host or not port.isdecimal():
+            raise ExecutorError(f"address is {given!r}; it must be 'auto', or HOST:PORT of the head of a Ray cluster.")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
+        except (OSError, OverflowError) as e:
+            raise ExecutorError(self._failure(e)) from e
 
     def _options(self) -> dict[str, Any]:
         if self.address is not None:
