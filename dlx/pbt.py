@@ -124,7 +124,7 @@ class PBT(Trial):
         from dlx.programs import fall_back
         from dlx.vectorise import NotVectorisable
 
-        with multiplying(self.training.dtype):
+        with multiplying(self.training.dtype, ctx.device):
             try:
                 return Population(self, ctx).train()
             except NotVectorisable as e:

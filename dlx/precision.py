@@ -3,7 +3,6 @@
 import contextlib
 import typing
 from collections.abc import Iterator
-from typing import Any
 
 if typing.TYPE_CHECKING:
     import torch
@@ -18,20 +17,19 @@ def stored_as(dtype: str) -> "torch.dtype":
 
 
 @contextlib.contextmanager
-def multiplying(dtype: str) -> Iterator[None]:
-    """Let GPUs multiply float32 numbers in TF32 (11 significant bits) where a training asks for that, and nowhere else.
+def multiplying(dtype: str, device: str) -> Iterator[None]:
+    """Let a GPU multiply float32 numbers in TF32 (11 significant bits) where a training asks for that, and else not.
 
-    PyTorch alone does so in convolutions and recurrent nets. Elsewhere than on GPUs nothing changes.
+    PyTorch by itself does so in convolutions and recurrent nets. It holds for the process; elsewhere nothing changes.
     """
+    if not device.startswith("cuda"):
+        yield
+        return
     from torch.backends import cuda, cudnn
 
-    places: tuple[Any, ...] = cuda.matmul, cudnn.conv, cudnn.rnn  # type: ignore[attr-defined]
-    asked = "tf32" if dtype == "tf32" else "ieee"
-    before = [place.fp32_precision for place in places]
-    for place in places:
-        place.fp32_precision = asked
+    before = [place.fp32_precision == "tf32" for place in (cuda.matmul, cudnn.conv)]  # type: ignore[attr-defined]
+    cuda.matmul.allow_tf32 = cudnn.allow_tf32 = dtype == "tf32"
     try:
         yield
     finally:
-        for place, was in zip(places, before, strict=True):
-            place.fp32_precision = was
+        cuda.matmul.allow_tf32, cudnn.allow_tf32 = before

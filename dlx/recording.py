@@ -8,7 +8,6 @@ import contextlib
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from operator import getitem
-from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -37,8 +36,9 @@ def meta(value: Any) -> Meta | None:
 def record(function: Callable[..., Sequence[Tensor]], leaves: Sequence[Tensor]) -> GraphModule:
     """The operations of a function of tensors, below ``vmap`` and ``grad``; their order and numbers are the same.
 
-    Raises RuntimeError where the function looks at numbers, on which the operations that follow may depend.
+    Raises RuntimeError where the function looks at a number that it computed from the leaves, or drew.
     """
+    leaves = [leaf.detach() for leaf in leaves]  # each an object of its own, where two are the same tensor
     recorder = Recorder(leaves)
     with _compiler_away(), recorder:
         results = function(*leaves)
@@ -46,18 +46,20 @@ def record(function: Callable[..., Sequence[Tensor]], leaves: Sequence[Tensor]) 
 
 
 class _Away:
-    """PyTorch's compiler, ``torch._dynamo``, while it is not loaded: ``grad`` switches off what is off."""
+    """A module of PyTorch's compiler while that is not loaded; knows a few things, and loads it for all others."""
 
-    compiled_autograd = SimpleNamespace(_disable=contextlib.nullcontext)
+    def __init__(self, module: str, **known: Any) -> None:
+        vars(self).update(known, _module=module)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(importlib.import_module("torch._dynamo"), name)
+        return getattr(importlib.import_module(self._module), name)
 
 
 @contextlib.contextmanager
 def _compiler_away() -> Iterator[None]:
     """``torch.func.grad`` does not load the compiler, which takes 2 s, where nobody else has."""
-    known, away = vars(torch), _Away()
+    autograd = _Away("torch._dynamo.compiled_autograd", _disable=contextlib.nullcontext)  # for it is off
+    known, away = vars(torch), _Away("torch._dynamo", compiled_autograd=autograd)
     known.setdefault("_dynamo", away)
     try:
         yield
@@ -92,7 +94,7 @@ class Recorder(TorchDispatchMode):
             return parts
         noted: Any = map_aggregate((args, kwargs), self._node)
         node = self._graph.call_function(func, *noted)
-        varies = not self._varying.isdisjoint(node.all_input_nodes)
+        varies = not self._varying.isdisjoint(node.all_input_nodes) or torch.Tag.nondeterministic_seeded in func.tags
         if varies and torch.Tag.data_dependent_output in func.tags:
             raise RuntimeError(f"{func} looks at numbers, where only shapes are known")
         result = func(*args, **kwargs)

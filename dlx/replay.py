@@ -15,11 +15,10 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves
 
-from dlx.launch import Call, at_once
-
 aten = torch.ops.aten
 CONSTANT, INPUT, STATE = range(3)  # what a value depends on: the highest of what it is computed from
 
+Call = Callable[[], Any]
 Way = Callable[[Any, Any, Any], Call]  # from arguments, keyword arguments and the memory of the result
 
 
@@ -79,7 +78,6 @@ class Replay:
                     self._free.setdefault((memory.numel(), memory.dtype), []).append(memory)
         self._write_back()
         del self._plan, self._values, self._held, self._free
-        self._launch = at_once(self._of_step, self.state)
 
     def step(self, inputs: Sequence[Tensor]) -> None:
         """Replace the state by the next one."""
@@ -89,7 +87,8 @@ class Replay:
                 memory.copy_(new)
             for call in self._of_input:
                 call()
-        self._launch()
+        for call in self._of_step:
+            call()
 
     def _bind(self, i: int, node: Node) -> Any:
         """Compute a node for the first time and note how to do so again; returns its value."""

@@ -188,19 +188,22 @@ def _stale(study: Study, store: Store) -> list[str]:
 
 
 def check_executor(executor: str | Executor, address: str | None) -> None:
-    """Raise DeclarationError where there is none of this name, ExecutorError where no cluster is at the address."""
+    """Raise DeclarationError where there is none of this name, ExecutorError where the address can be none."""
     if isinstance(executor, str) and executor not in ("ray", "local"):
         raise DeclarationError(f"executor is {executor!r}; it must be 'ray' or 'local'.")
-    if executor == "ray" and address is not None:
+    if executor == "ray":
         from dlx.executors.tune_cluster import Cluster
 
-        Cluster(address).knock()
+        Cluster(address)
 
 
 def executor_for(
     executor: str | Executor, address: str | None, folder: str, study: Study | None = None
 ) -> Executor:
-    """The executor of this name, or itself; folder: in the home (a URL); study: the one that it is for, if for one."""
+    """The executor of this name, or itself; folder: in the home (a URL); study: the one that it is for, if for one.
+
+    Raises ExecutorError where nobody listens at the address.
+    """
     if executor == "local":
         from dlx.executors.local import Local
 
@@ -209,10 +212,12 @@ def executor_for(
         from dlx.executors.tune import Tune
 
         objective = study.objective if study else None
-        return Tune(
+        tune = Tune(
             address, scheduler=study.scheduler if study else None, metric=objective.metric if objective else None,
             mode="max" if objective and objective.sign < 0 else "min", folder=folder,
         )
+        tune.cluster.knock()
+        return tune
     assert not isinstance(executor, str)
     return executor
 

@@ -163,7 +163,7 @@ def _run_pack(trials: Sequence[Training], contexts: Sequence["Context"]) -> list
     results: list[Any] = [_attempt(_begin, trial, ctx) for trial, ctx in zip(trials, contexts, strict=True)]
     alive = [i for i, result in enumerate(results) if isinstance(result, Member)]
     if alive:
-        with multiplying(trials[0].dtype):
+        with multiplying(trials[0].dtype, contexts[0].device):
             loop = train(trials[alive[0]], [results[i] for i in alive], [contexts[i] for i in alive])
         for i, state, best in zip(alive, loop.finals(), loop.bests(), strict=True):
             results[i] = _attempt(_finish, contexts[i], state, best, trials[i])

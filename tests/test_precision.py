@@ -8,41 +8,35 @@ from dlx.context import Context
 from dlx.precision import multiplying, stored_as
 from dlx.training import Training
 
-PLACES = cuda.matmul, cudnn.conv, cudnn.rnn
-seen = set()
-
-
-class Watching(torch.nn.Linear):
-    def __init__(self, inputs, outputs):
-        super().__init__(inputs, outputs)
-
-    def forward(self, x):
-        seen.add(now())
-        return super().forward(x)
-
 
 def now():
-    return tuple(place.fp32_precision for place in PLACES)
+    """Where TF32 is on, as PyTorch's newer interface has it."""
+    return [place.fp32_precision == "tf32" for place in (cuda.matmul, cudnn.conv, cudnn.rnn)]
 
 
-def trained(dtype):
-    seen.clear()
-    trial = Training(data.GaussianMixture(n=20, inputs=3), models.Module(Watching), optim.SGD(lr=0.1), 3, dtype=dtype)
-    (result,) = Training.run_pack([trial], [Context(0)])
-    return trial, result, seen.copy()
+def usual():
+    """As PyTorch's older interface has it."""
+    return cuda.matmul.allow_tf32, cudnn.allow_tf32
 
 
-@pytest.mark.parametrize(("dtype", "asked"), [("tf32", "tf32"), ("float32", "ieee"), ("float64", "ieee")])
-def test_how_exactly_a_gpu_multiplies_is_as_the_training_says_and_afterwards_as_before(dtype, asked):
-    before = now()
-    _, _, found = trained(dtype)
-    assert found == {(asked,) * 3} and now() == before
-    with pytest.raises(ZeroDivisionError), multiplying(dtype):
+@pytest.mark.parametrize(("dtype", "quick"), [("tf32", True), ("float32", False), ("float64", False)])
+def test_how_exactly_a_gpu_multiplies_is_as_a_training_says_and_afterwards_as_before(dtype, quick):
+    before, old = now(), usual()
+    with multiplying(dtype, "cuda:0"):
+        assert usual() == (quick, quick) and set(now()) == {quick}
+        with cudnn.flags(enabled=False):
+            pass
+    assert (now(), usual()) == (before, old)
+    with pytest.raises(ZeroDivisionError), multiplying(dtype, "cuda"):
         1 / 0  # noqa: B018
-    assert now() == before
+    assert (now(), usual()) == (before, old)
+    with multiplying(dtype, "cpu"):
+        assert now() == before
 
 
 def test_tf32_is_float32_without_a_gpu_and_another_setting():
-    (exact, usual, _), (quick, same, _) = trained("float32"), trained("tf32")
-    assert same == usual and setting_digest(exact) != setting_digest(quick)
+    exact, quick = (Training(data.GaussianMixture(n=20, inputs=3), models.Linear(), optim.SGD(lr=0.1), 3, dtype=dtype)
+                    for dtype in ("float32", "tf32"))
+    assert Training.run_pack([exact], [Context(0)]) == Training.run_pack([quick], [Context(0)])
+    assert setting_digest(exact) != setting_digest(quick)
     assert (stored_as("tf32"), stored_as("bfloat16")) == (torch.float32, torch.bfloat16)

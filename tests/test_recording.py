@@ -55,9 +55,15 @@ def test_shapes_types_and_devices_are_known():
     assert meta(3) is None
 
 
-def test_numbers_of_arguments_are_not_looked_at():
+@pytest.mark.parametrize("number", [lambda a: a.sum(), lambda a: torch.rand(1), lambda a: torch.zeros(1) + a[0, 0]])
+def test_numbers_that_are_computed_or_drawn_are_not_looked_at(number):
     with pytest.raises(RuntimeError, match="looks at numbers"):
-        record(lambda a, b: [a if a.sum() > 0 else b], [A, B])
+        record(lambda a, b: [a if number(a) > 0 else b], [A, B])
+
+
+def test_a_tensor_that_is_given_twice_is_two_arguments():
+    assert torch.equal(record(lambda a, b: [a - b], [A, A])(A, B)[0], A - B)
+    assert torch.equal(record(lambda a: [a - A], [A])(B)[0], B - A)
 
 
 def test_numbers_of_what_stays_may_be_looked_at():
@@ -84,6 +90,11 @@ loaded = [name for name in ("torch._dynamo", "torch._inductor", "sympy") if name
 assert not loaded, loaded
 import torch
 assert torch._dynamo.compiled_autograd.__name__ == "torch._dynamo.compiled_autograd"
+from dlx.recording import _compiler_away
+del torch._dynamo
+with _compiler_away():
+    from torch import _dynamo as held
+assert held.compiled_autograd.compiled_autograd_enabled is False
 """
 
 

@@ -4,8 +4,10 @@ import contextlib
 import logging
 import math
 import os
+import re
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +19,7 @@ from dlx.executors.tune_scratch import Scratch
 from dlx.executors.tune_wishes import Wishes
 from dlx.pack import Resources
 
+ADDRESS = re.compile(r".+:\d+")
 KNOCK = 10.0  # seconds in which the head of a cluster is to take a connection
 REFRESH = 2.0  # seconds for which a list of machines holds; others may join
 LEAST, MOST = 16, 64  # places that are wished for at a time: as many as there are, which doubles them, within these
@@ -33,6 +36,8 @@ class Cluster:
                 f"address is {address!r}, a Ray client's; run dlx on a machine of the cluster with address='auto', "
                 "for instance by `ray job submit`."
             )
+        if address not in (None, "auto", "local") and not ADDRESS.fullmatch(address):
+            raise ExecutorError(f"address is {address!r}; it must be 'auto' or HOST:PORT of the head of a Ray cluster.")
         self.address, self.cpus = address, cpus or os.cpu_count() or 1
         self._mine = False  # started or joined here, so it is left at the end
         self._scratch: Scratch | None = None
@@ -74,15 +79,14 @@ class Cluster:
 
     def knock(self) -> None:
         """Raise ExecutorError where nobody listens at HOST:PORT; Ray itself would try for more than a minute."""
-        given = os.environ.get("RAY_ADDRESS", "auto") if self.address == "auto" else self.address
-        if given in (None, "auto", "local"):
+        given = (os.environ.get("RAY_ADDRESS") or "auto") if self.address == "auto" else self.address
+        ray = sys.modules.get("ray")
+        if given in (None, "auto", "local") or (ray is not None and ray.is_initialized()):
             return
         host, _, port = given.rpartition(":")
-        if not host or not port.isdecimal():
-            raise ExecutorError(f"address is {given!r}; it must be 'auto', or HOST:PORT of the head of a Ray cluster.")
         try:
             socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
-        except (OSError, OverflowError) as e:
+        except (OSError, OverflowError, UnicodeError) as e:
             raise ExecutorError(self._failure(e)) from e
 
     def _options(self) -> dict[str, Any]:

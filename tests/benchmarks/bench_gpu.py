@@ -19,7 +19,8 @@ from dlx.member import begin
 from dlx.training import Training
 
 BATCH, LR, WIDTH, CLASSES, REPEATS = 32, 1e-3, 80, 10, 5
-BYTES = 40  # a parameter a step: 4 of the value, its gradient and both averages, each read and written, some twice
+BYTES = 40  # a parameter a step: 28 of the update, the value and both averages read and written, the gradient read;
+# before it the gradient is written, and the value read forwards and backwards
 PACKS = {"cuda": (1_024, 4_096), "cpu": (16, 64)}
 COPIED = {"cuda": 1 << 30, "cpu": 1 << 28}  # bytes
 STEPS = {"cuda": 300, "cpu": 20}
