@@ -86,7 +86,7 @@ class Cluster:
         host, _, port = given.rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
-        except (OSError, OverflowError, UnicodeError) as e:
+        except (OSError, OverflowError, ValueError) as e:
             raise ExecutorError(self._failure(e)) from e
 
     def _options(self) -> dict[str, Any]:
