@@ -3,6 +3,7 @@
 import os
 import socket
 
+import psutil
 import pytest
 from hypothesis import settings
 
@@ -44,7 +45,4 @@ def _this_machine_only():
 
 
 def _addresses():
-    try:
-        return socket.gethostbyname_ex(socket.gethostname())[2]
-    except OSError:
-        return []
+    return [one.address for several in psutil.net_if_addrs().values() for one in several]
