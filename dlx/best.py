@@ -12,7 +12,7 @@ from dlx.tuning import Objective
 if typing.TYPE_CHECKING:
     import torch
 
-    from dlx.vectorise import Stacked
+    from dlx.stacking import Stacked
 
 
 class Kept(NamedTuple):
@@ -36,7 +36,7 @@ class Best:
 
     def _measured(self, scores: "Mapping[str, Stacked]") -> "Stacked | None":
         """The objective of all members, None where it was not measured."""
-        from dlx.vectorise import entry
+        from dlx.stacking import entry
 
         metric = self._objective.metric
         split, _, name = metric.rpartition("/")
@@ -45,7 +45,7 @@ class Best:
 
     def select(self, places: Sequence[int]) -> None:
         """Only these members are left, in this order."""
-        from dlx.vectorise import select
+        from dlx.stacking import select
 
         self._kept = select(self._kept, places)
 
@@ -55,7 +55,7 @@ class Best:
 
     def resumed(self, places: Sequence[int], tensors: "Mapping[str, torch.Tensor]") -> "Best | None":
         """What was kept of these members in a snapshot's tensors; None where they do not fit."""
-        from dlx.vectorise import restored, select
+        from dlx.stacking import restored, select
 
         leaves = [tensors[name] for name in self.tensors() if name in tensors]
         if (kept := restored(select(self._kept, places), leaves)) is None:
@@ -70,7 +70,7 @@ class Best:
 
     def states(self, members: int) -> list[Kept | None]:
         """What is kept of each member, None where its objective was never finite; waits for the device."""
-        from dlx.vectorise import unstack
+        from dlx.stacking import unstack
 
         found = unstack(self._kept, members)
         return [Kept(one["state"], int(one["step"])) if math.isfinite(one["score"]) else None for one in found]

@@ -22,8 +22,8 @@ if typing.TYPE_CHECKING:
     import torch
 
     from dlx.context import Context
+    from dlx.stacking import Stacked
     from dlx.training import Training
-    from dlx.vectorise import Stacked
 
 Final: TypeAlias = "dict[str, torch.Tensor] | None"  # parameters and buffers by name; None: stopped early
 
@@ -34,7 +34,8 @@ class Loop:
     def __init__(self, trial: "Training", members: Sequence[Member], contexts: Sequence["Context"]) -> None:
         import torch
 
-        from dlx.vectorise import skip, stack
+        from dlx.stacking import stack
+        from dlx.vectorise import skip
 
         self.trial, self.orders, self.contexts = trial, [m.order for m in members], list(contexts)
         self.device, dtype, self.group = contexts[0].device, stored_as(trial.dtype), contexts[0].group
@@ -68,7 +69,7 @@ class Loop:
         """Stack the splits; fewer rows than others have are begun anew, and measured once each."""
         import torch
 
-        from dlx.vectorise import stack
+        from dlx.stacking import stack
 
         for name in members[0].splits:
             splits = [m.splits[name] for m in members]
@@ -125,7 +126,7 @@ class Loop:
         self._keep(sorted(left))
 
     def _keep(self, places: Sequence[int]) -> None:
-        from dlx.vectorise import select
+        from dlx.stacking import select
 
         if len(places) == len(self.contexts):
             return
@@ -166,7 +167,7 @@ class Loop:
 
     def _restore(self, found: Snapshot) -> bool:
         """Put the members where the snapshot has them, unless their tensors have other sizes."""
-        from dlx.vectorise import restored, select
+        from dlx.stacking import restored, select
 
         places = [i for i, ctx in enumerate(self.contexts) if _key(ctx) in found.keys]
         leaves = [found.tensors[str(i)] for i in range(sum(map(str.isdigit, found.tensors)))]
@@ -197,21 +198,20 @@ class Loop:
 
     def log(self) -> None:
         """Log what was measured, which waits for the device."""
-        from dlx.vectorise import unstack
+        from dlx.stacking import listed
 
         for at, scores in self._measured:
-            found: list[dict[str, float]] = [{} for _ in self.contexts]
+            found: dict[str, list[float]] = {}
             for split, together in scores.items():
                 prefix = f"{split}/" if split else ""
-                for values, one in zip(found, unstack(together, len(self.contexts)), strict=True):
-                    values |= {f"{prefix}{metric}": float(value) for metric, value in one.items()}
-            for ctx, values in zip(self.contexts, found, strict=True):
-                ctx.log(at, values)
+                found |= {f"{prefix}{name}": each for name, each in listed(together, len(self.contexts)).items()}
+            for i, ctx in enumerate(self.contexts):
+                ctx.log(at, {name: each[i] for name, each in found.items()})
         self._measured.clear()
 
     def itemise(self) -> None:
         """Record what ``trial.items`` names of each sample of its split, for the members that are left."""
-        from dlx.vectorise import unstack
+        from dlx.stacking import unstack
 
         split_of = [tuple(name.split("/", 1)) for name in self.trial.items]
         for split in dict.fromkeys(split for split, _ in split_of):
@@ -226,7 +226,7 @@ class Loop:
 
     def finals(self) -> list[Final]:
         """What is kept of each member: the parameters that were measured, and buffers; None for those that left."""
-        from dlx.vectorise import unstack
+        from dlx.stacking import unstack
 
         self.log()
         optimizer, kept = self.trial.optimizer, self.programs.module.state_dict()

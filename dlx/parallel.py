@@ -22,8 +22,8 @@ if typing.TYPE_CHECKING:
     from dlx.loop import Loop
     from dlx.optim.base import Gradient, State, Tensors
     from dlx.pack import Pack
+    from dlx.stacking import Stacked
     from dlx.trial import Trial
-    from dlx.vectorise import Stacked
 
 CLOSE = {"float64": 1e-6, "float32": 1e-2, "bfloat16": 5e-2, "tf32": 2e-2}  # share of a gradient's norm, by rounding
 
@@ -99,7 +99,7 @@ class Group:
         import torch
         import torch.distributed as dist
 
-        from dlx.vectorise import Stacked
+        from dlx.stacking import Stacked
 
         leaves = [torch.tensor(done, device=now.leaves[0].device), *(leaf.clone().contiguous() for leaf in now.leaves)]
         for leaf in leaves:
@@ -115,7 +115,8 @@ class Group:
         """
         from dlx.across import share_layers
         from dlx.programs import make_step
-        from dlx.vectorise import LEAF, one_by_one, stacked, unstack
+        from dlx.stacking import LEAF, stacked, unstack
+        from dlx.vectorise import one_by_one
 
         trial, module = loop.programs.trial, loop.programs.module
         trying = replace(typing.cast(Any, trial), optimizer=_Gradient())

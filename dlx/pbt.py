@@ -28,7 +28,7 @@ if typing.TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from dlx.vectorise import Stacked
+    from dlx.stacking import Stacked
 
 SPLITS = ("train", "val", "test")
 
@@ -232,7 +232,7 @@ class Population:
         """Let the worst go on from copies of the best (exploit), with other hyperparameters (explore)."""
         import numpy as np
 
-        from dlx.vectorise import select
+        from dlx.stacking import select
 
         trial, rng = self.trial, self.ctx.rng(f"population/{step}")
         ranked = sorted(range(trial.members), key=self.scores.__getitem__)
@@ -270,7 +270,8 @@ class Population:
 
     def _resume(self) -> None:
         """Go on from the last checkpoint, where there is one; the order of batches is drawn again."""
-        from dlx.vectorise import restored, skip
+        from dlx.stacking import restored
+        from dlx.vectorise import skip
 
         if (found := self.ctx.resume()) is None:
             return
@@ -288,13 +289,12 @@ class Population:
 
 def written(hyper: "Stacked", values: "Mapping[str, np.ndarray]") -> "Stacked":
     """The hyperparameters of a pack with those at these paths replaced, each by (members,) values."""
-    import torch
     from torch.utils._pytree import tree_unflatten
 
-    from dlx.vectorise import stacked
+    from dlx.stacking import stacked
 
     leaves, form = list(hyper.leaves), hyper.form
     place_of = dict(places(tree_unflatten(range(len(leaves)), form.spec)))
     for path, of_members in values.items():
-        leaves[place_of[path]] = torch.from_numpy(of_members).to(leaves[place_of[path]])
+        leaves[place_of[path]] = leaves[place_of[path]].new_tensor(of_members)
     return stacked(leaves, form.axes, form.spec)

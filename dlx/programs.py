@@ -17,8 +17,8 @@ from dlx.precision import stored_as
 if typing.TYPE_CHECKING:
     import torch
 
+    from dlx.stacking import Stacked
     from dlx.training import Training
-    from dlx.vectorise import Stacked
 
     State = dict[str, Any]  # params, buffers, optimizer, step, key
 

@@ -20,7 +20,8 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "products nodes compile space overrides tuning pruning",
     "files checkpoint snapshot context records partials pack device worker",
     "losses data models optim metrics control claims",
-    "precision fixed training member loop programs vectorise replay recording rewrite pbt best ladder parallel across",
+    "precision fixed training member loop programs stacking vectorise replay recording rewrite pbt best ladder "
+    "parallel across",
     "study",
     "home parts documents store lease provenance register",
     "tracking",
@@ -34,7 +35,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
 )
 LAYER_OF = {name: i for i, names in enumerate(LAYERS) for name in names.split()}
 FACADES = {"dlx", "dlx.study", "dlx.claims.base"}  # whose functions call upwards: ``study.run()``
-TORCH_INSIDE = {f"dlx.{name}" for name in ("across", "recording", "replay", "rewrite", "vectorise")} | {
+TORCH_INSIDE = {f"dlx.{name}" for name in ("across", "recording", "replay", "rewrite", "stacking", "vectorise")} | {
     f"dlx.models.{name}" for name in (
         "attention", "batchnorm", "blocks", "continuing", "dropout", "encoder", "kernels", "layers", "recurrence",
         "stateless",

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import embedding, layer_norm
 
-from dlx.vectorise import Running, stack, stacked, unstack, vectorise_step
+from dlx.stacking import stack, stacked, unstack
+from dlx.vectorise import Running, vectorise_step
 
 F64, MEMBERS = torch.float64, 3
 

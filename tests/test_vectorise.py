@@ -4,7 +4,8 @@ import weakref
 import pytest
 import torch
 
-from dlx.vectorise import NotVectorisable, batches, one_by_one, select, stack, unstack, vectorise, vectorise_by_rows
+from dlx.stacking import select, stack, unstack
+from dlx.vectorise import NotVectorisable, batches, one_by_one, vectorise, vectorise_by_rows
 
 F64 = torch.float64
 

@@ -12,7 +12,8 @@ from dlx import data, shelf
 from dlx.canonical import setting_digest
 from dlx.context import Context
 from dlx.errors import DeclarationError
-from dlx.vectorise import stack, unstack, vectorise
+from dlx.stacking import stack, unstack
+from dlx.vectorise import vectorise
 
 CASES = {
     "MNIST1D": data.MNIST1D(n=400),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlx import data, shelf
-from dlx.vectorise import stack, unstack, vectorise
+from dlx.stacking import stack, unstack
+from dlx.vectorise import vectorise
 
 CASES = {
     "Flip": data.Flip(), "Crop": data.Crop(2), "Cutout": data.Cutout(3), "Noise": data.Noise(0.3),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from dlx import losses, metrics, models
 from dlx.data import Dimensions
 from dlx.metrics.curvature import hessian_product
-from dlx.vectorise import stack, unstack, vectorise
+from dlx.stacking import stack, unstack
+from dlx.vectorise import vectorise
 
 F64 = torch.float64
 N, FEATURES, CLASSES = 64, 4, 3

@@ -8,7 +8,8 @@ import torch
 from dlx import losses, metrics, models, optim
 from dlx.data import Dimensions
 from dlx.errors import DeclarationError
-from dlx.vectorise import stack, unstack, vectorise
+from dlx.stacking import stack, unstack
+from dlx.vectorise import vectorise
 
 F64 = torch.float64
 N, FEATURES, CLASSES, MEMBERS = 48, 5, 4, 3
