@@ -10,7 +10,6 @@ from typing import Any, Literal
 from dlx import lease, provenance
 from dlx.agenda import Agenda
 from dlx.budget import Budget
-from dlx.conclusion import conclude
 from dlx.declaration import Declaration, claim_digest
 from dlx.driver import Driver
 from dlx.errors import DeclarationError
@@ -28,6 +27,7 @@ from dlx.space import MOST_CHECKED
 from dlx.store import Store
 from dlx.study import Study
 from dlx.tracking import Layout, Tracking
+from dlx.training import Training
 
 
 def run(
@@ -57,7 +57,7 @@ def run(
     check_executor(executor, address)
     with prepared(study, home, budget, retry_failed, wait, view or choose(), tracking_uri) as one:
         if not one.driver.finished:
-            engine = executor_for(executor, address, one.store.folder, study)
+            engine = executor_for(executor, address, one.store.folder, study, one.missing)
             one.begin(engine)
             try:
                 with interrupts(one.driver.interrupt):
@@ -69,19 +69,23 @@ def run(
 
 @dataclass(frozen=True)
 class Run:
-    """A study that this process alone may run: its driver, to be fed to an executor between ``begin`` and ``end``."""
+    """A study that this process alone may run: its driver, to be fed to an executor between ``begin`` and ``end``.
+
+    missing: how many trials are, as far as the plan knows.
+    """
 
     study: Study
     store: Store
     driver: Driver
     tracking: Tracking | None
     view: View
+    missing: int
 
     def begin(self, executor: Executor) -> None:
         """Show progress and send to MLflow from now on what the executor brings."""
         self.driver.executor, self.driver.ledger.tracking = executor, self.tracking
         if self.tracking is not None:
-            self.tracking.start()
+            self.tracking.start(self.missing)
         self.driver.view.start(self.study.name, self.driver.monitor.progress)
 
     def end(self) -> None:
@@ -96,6 +100,8 @@ class Run:
 
     def conclude(self) -> Results:
         """The results, with verdicts and report written and MLflow brought up to date."""
+        from dlx.conclusion import conclude  # with scipy, for which no trial has to wait
+
         self.driver.commit()
         if self.driver.stopped:
             self.view.say(f"Stopped before the end: {self.driver.stopped}.")
@@ -131,7 +137,7 @@ def prepared(
         for sentence in (*store.damaged, *_stale(study, store), *weightless(study, store, memory.statuses)):
             view.say(sentence)
         try:
-            yield Run(study, store, driver, tracking, view)
+            yield Run(study, store, driver, tracking, view, plan.missing)
         except BaseException:
             if tracking is not None and (missed := tracking.close(patience=0.0)):
                 view.say(missed)
@@ -198,9 +204,10 @@ def check_executor(executor: str | Executor, address: str | None) -> None:
 
 
 def executor_for(
-    executor: str | Executor, address: str | None, folder: str, study: Study | None = None
+    executor: str | Executor, address: str | None, folder: str, study: Study | None = None, missing: int = 0
 ) -> Executor:
-    """The executor of this name, or itself; folder: in the home (a URL); study: the one that it is for, if for one.
+    """The executor of this name, or itself; folder: in the home (a URL); study: the one that it is for, if for one,
+    and how many of its trials are missing.
 
     Raises ExecutorError where nobody listens at the address.
     """
@@ -215,6 +222,7 @@ def executor_for(
         tune = Tune(
             address, scheduler=study.scheduler if study else None, metric=objective.metric if objective else None,
             mode="max" if objective and objective.sign < 0 else "min", folder=folder,
+            trainings=missing if study and isinstance(study.template, Training) else 0,
         )
         tune.cluster.knock()
         return tune

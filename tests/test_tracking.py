@@ -509,6 +509,17 @@ def test_a_summary_shows_names_with_html_as_text(home: Path, server: MlflowServe
     assert f"runs/{run.info.run_id}/artifacts/report.html" in told
 
 
+def test_before_a_flood_packs_have_a_head_start(tmp_path: Path) -> None:
+    trials = Trials(tmp_path)
+    t = trials.tracking()
+    t.start(coming=sender.FLOOD + 1)
+    t.add(*trials.commit([outcome(n) for n in range(3)]))
+    time.sleep(1.0)
+    assert t.absent
+    assert t.close() is None
+    trials.agree()
+
+
 def test_a_home_elsewhere_needs_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     store = Store("toy", "mock:///bucket")

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -10,8 +11,12 @@ from dlx.executors.tune_cluster import Cluster
 from dlx.executors.tune_failures import kills_are_deaths
 from dlx.executors.tune_scratch import Scratch
 from dlx.pack import Feed
+from dlx.tracking.client import surroundings
 
+CROWD = 8  # trainings a CPU, from which on all workers are sure to be needed
+HEAVY = "ray.tune", "torch"  # what they load for them, which takes seconds
 SWITCHES = {
+    "PL_DISABLE_FORK": "1",  # which Ray Tune sets for its workers
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -29,7 +34,8 @@ class Tune:
     address: of a running cluster (``"auto"``, ``"host:port"``), None: the Ray of this process, else one is started on
     this machine. cpus: how many CPUs it then offers. scheduler, metric, mode: a scheduler of Ray Tune's that may stop
     trials early, by the metric they log and its better direction. folder: of the study in the home (URL); with an
-    address, every node is asked before it is used whether it can run packs and reach it.
+    address, every node is asked before it is used whether it can run packs and reach it. trainings: how many are
+    missing.
     """
 
     def __init__(
@@ -41,16 +47,20 @@ class Tune:
         metric: str | None = None,
         mode: Literal["min", "max"] | None = None,
         folder: str | None = None,
+        trainings: int = 0,
     ) -> None:
         self.cluster, self.folder = Cluster(address, cpus), folder
+        self._loading = HEAVY if trainings >= CROWD * self.cluster.cpus else ()
         self.scheduler, self.metric, self.mode = scheduler, metric, mode
         self.slots = self.cluster.cpus
 
     def run(self, feed: Feed) -> None:
         """Return when the feed is finished and nothing runs; raises ExecutorError for what cannot be had."""
         with _switches():
-            self.cluster.start()
-            with kills_are_deaths(), _quiet():  # also as it ends, when Ray prints what it held back
+            with _loading_tune():
+                self.cluster.start(self._loading)
+            alike = _workers_alike() if self.cluster.started_here else contextlib.nullcontext()
+            with kills_are_deaths(), alike, _quiet():  # also as it ends, when Ray prints what it held back
                 try:
                     if self.cluster.address is not None and self.folder is not None:
                         self.cluster.inspect(self.folder, feed.say)
@@ -115,6 +125,26 @@ class Tune:
 
 
 @contextlib.contextmanager
+def _loading_tune() -> Iterator[None]:
+    """Meanwhile load Ray Tune and what it loads as it begins, which takes about as long as Ray's own start.
+
+    What fails there fails again where it is needed.
+    """
+    def load() -> None:
+        with contextlib.suppress(Exception), surroundings():
+            import ray.air.integrations.mlflow  # noqa: F401
+
+            import dlx.executors.tune_shifts  # noqa: F401
+
+    thread = threading.Thread(target=load, name="dlx-load", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()  # modules that need each other must not be loaded by two threads
+
+
+@contextlib.contextmanager
 def _switches() -> Iterator[None]:
     """Ray Tune's environment variables as they have to be, for the time of a run."""
     before = {name: os.environ.get(name) for name in SWITCHES}
@@ -124,6 +154,22 @@ def _switches() -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@contextlib.contextmanager
+def _workers_alike() -> Iterator[None]:
+    """Ray Tune 2.60 asks for workers with variables of its own, so that those which Ray has started in advance do not
+    fit; here they have these variables from their start."""
+    import ray
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    kind: Any = _ActorClassCache
+    before = kind.get
+    kind.get = lambda cache, trainable: cache._cache.setdefault(trainable, ray.remote(trainable))
+    try:
+        yield
+    finally:
+        kind.get = before
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from dlx.errors import ExecutorError
@@ -24,11 +24,15 @@ KNOCK = 10.0  # seconds in which the head of a cluster is to take a connection
 REFRESH = 2.0  # seconds for which a list of machines holds; others may join
 LEAST, MOST = 16, 64  # places that are wished for at a time: as many as there are, which doubles them, within these
 OBJECT_STORE = 512 * 2**20  # bytes; what travels is small
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+OWN = {  # of a Ray that is started here
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",  # its workers wait for Ray Tune, which takes a while to load
+}
 
 
 class Cluster:
-    """Ray, while it is needed; ``cpus``: how many a Ray started here offers, None: all of this machine."""
+    """Ray, while it is needed; ``cpus``: how many a Ray started here offers, None: all that this process may use."""
 
     def __init__(self, address: str | None = None, cpus: int | None = None) -> None:
         if address is not None and address.startswith("ray://"):
@@ -38,7 +42,7 @@ class Cluster:
             )
         if address not in (None, "auto", "local") and not ADDRESS.fullmatch(address):
             raise ExecutorError(f"address is {address!r}; it must be 'auto' or HOST:PORT of the head of a Ray cluster.")
-        self.address, self.cpus = address, cpus or os.cpu_count() or 1
+        self.address, self.cpus = address, cpus or _usable()
         self._mine = False  # started or joined here, so it is left at the end
         self._scratch: Scratch | None = None
         self._preflight: Preflight | None = None
@@ -49,11 +53,15 @@ class Cluster:
         self._wishes = Wishes()
         self._rooms: dict[Resources, int] = {}  # on these machines
 
-    def start(self) -> None:
-        """Start or join Ray, unless this process has one; raises ExecutorError when that fails."""
-        before = {name: os.environ.get(name) for name in LOOPBACK}
+    def start(self, loading: Sequence[str] = ()) -> None:
+        """Start or join Ray, unless this process has one; raises ExecutorError when that fails.
+
+        loading: modules that the workers of a Ray started here load at once, while the driver gets ready.
+        """
+        own = {**OWN, "RAY_preload_python_modules": ",".join(loading)}
+        before = {name: os.environ.get(name) for name in own}
         if self.address is None:
-            os.environ.update(LOOPBACK)
+            os.environ.update(own)
         try:
             import ray
 
@@ -174,6 +182,11 @@ class Cluster:
             self._wishes.wish(asked, min(max(0, packs - coming), max(LEAST, min(MOST, self.room(asked)))), self.unfit)
 
     @property
+    def started_here(self) -> bool:
+        """Whether this Ray was started by this object, with the environment that this process then had."""
+        return self._scratch is not None
+
+    @property
     def may_grow(self) -> bool:
         """Whether machines may join, such as an autoscaler's."""
         return self.address is not None
@@ -206,6 +219,11 @@ def _sigterm_kept() -> Iterator[None]:
     finally:
         if callable(before) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+def _usable() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _fit(machine: Mapping[str, float], asked: Resources) -> int:

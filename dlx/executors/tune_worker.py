@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -30,8 +31,11 @@ def placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 
 def prepare(config: dict[str, Any]) -> str:
-    """Let torch, once it is loaded, use as many threads as the CPUs asked for; returns the device of the worker."""
-    os.environ["OMP_NUM_THREADS"] = str(max(1, int(config["cpus"])))
+    """Let torch, loaded or yet to be, use as many threads as the CPUs asked for; returns the device of the worker."""
+    count = max(1, int(config["cpus"]))
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(count)
     return "cuda" if config["gpus"] else "cpu"
 
 

@@ -110,6 +110,11 @@ def refused(error: BaseException) -> bool:
     return code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") or isinstance(error, KeyError | TypeError | ValueError)
 
 
+def load() -> None:
+    """Import MLflow, which takes seconds."""
+    import mlflow  # noqa: F401
+
+
 def _client(uri: str) -> Any:
     from mlflow import MlflowClient
 

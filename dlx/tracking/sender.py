@@ -18,7 +18,7 @@ from dlx.records import HISTORY, TRIALS, Records
 from dlx.store import Store
 from dlx.tracking import journal
 from dlx.tracking.address import SQLITE, database, is_server, migrating, own_database, reason
-from dlx.tracking.client import Experiment, refused, safe_address, surroundings
+from dlx.tracking.client import Experiment, load, refused, safe_address, surroundings
 from dlx.tracking.growing import MOST, Growing, Points
 from dlx.tracking.mirror import CHUNK, Mirror
 from dlx.tracking.rows import Labels, curves_of
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LONGEST_QUEUE = 2_000  # trials that wait in memory; of those beyond only the keys, they are read from the store again
 FLOOD = 300  # waiting trials beyond which MLflow, while packs run, leaves the processor to them most of the time
 REST = 9.0  # times what sending took
+HEAD_START = 30.0  # seconds by which packs are ahead of such a flood, for to open MLflow takes the processor as well
 STANDSTILL = 8.0  # seconds without an answer of a server, after which a run ends without it
 TRIES = 4  # failures in a row, after which a run that wants to end does
 LONGEST_PAUSE = 30.0  # seconds between two tries while the run goes on
@@ -85,11 +86,12 @@ class Tracking:
         """Whether MLflow's database would be in the home and is not there."""
         return self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).exists()
 
-    def start(self) -> None:
-        """Start the thread, once; it first sends what MLflow lacks of the store."""
+    def start(self, coming: int = 0) -> None:
+        """Start the thread, once; it first sends what MLflow lacks of the store. coming: how many trials are."""
         if self._thread is not None:
             return
-        self._thread = threading.Thread(target=self._work, name="dlx-tracking", daemon=True)
+        wait = HEAD_START if coming > FLOOD else 0.0
+        self._thread = threading.Thread(target=self._work, args=(wait,), name="dlx-tracking", daemon=True)
         self._thread.start()
 
     def add(self, records: Sequence[Records], membership: pa.Table) -> None:
@@ -142,8 +144,9 @@ class Tracking:
 
     # ------------------------------------------------------------ the thread
 
-    def _work(self) -> None:
+    def _work(self, wait: float) -> None:
         with surroundings():
+            self._closed.wait(wait)
             while not (self._done or self._abandoned):
                 try:
                     self._step()
@@ -252,6 +255,8 @@ class Tracking:
     def _open(self) -> Experiment:
         home = self._store.local_home
         artifacts = None if home is None or is_server(self.uri) else home / "mlartifacts"
+        load()
+        self._beat()
         with migrating(self.uri):
             if (file := own_database(self._store, self.uri)) is not None:
                 journal.prepare(file)

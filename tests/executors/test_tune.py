@@ -186,3 +186,41 @@ def test_an_interrupt_ends_ray_and_says_nothing():
     script = INTERRUPTED.format(here=str(Path(__file__).parent))
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert ended.stdout == "interrupted 1 []\n" and ended.stderr == ""
+
+
+AHEAD = """
+import sys
+sys.path.insert(0, {here!r})
+import psutil
+from packs import Packs, pack_of, study_trials
+from dlx.executors.tune import Tune
+from dlx.pack import Resources
+
+class Watching(Packs):
+    started = None
+
+    def take(self, resources=None):
+        if self.started is None:
+            self.started = {{p.pid for p in psutil.Process().children(recursive=True)}}
+        return super().take(resources)
+
+trials = study_trials()
+feed = Watching([*(pack_of(trials.Nap(i, 1.0)) for i in range(2)), pack_of(trials.Double(1.0)),
+                 pack_of(trials.Double(2.0), resources=Resources(2))])
+Tune(cpus=2, trainings={trainings}).run(feed)
+found = [dict(row["metrics"]) for row in feed.rows]
+print(sum(m.get("process") in feed.started for m in found), sorted(m["threads"] for m in found if "threads" in m))
+"""
+
+
+@pytest.mark.parametrize("trainings", [0, 16])
+def test_workers_that_ray_started_in_advance_are_used(trainings):
+    script = AHEAD.format(here=str(Path(__file__).parent), trainings=trainings)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert ended.stdout == "2 [1.0, 2.0]\n", ended.stderr
+
+
+def test_there_are_as_many_workers_as_cpus_that_may_be_used():
+    script = ("import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+              "from dlx.executors.tune import Tune; print(Tune().slots)")
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "1\n"
