@@ -1,6 +1,7 @@
 """The README is true: its Python runs, and its commands print what it says, but for numbers."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -51,3 +52,14 @@ def _python(text, folder):
         return
     process = subprocess.run([sys.executable, "-c", text], cwd=folder, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stderr
+
+
+def test_every_table_is_where_its_benchmark_writes_it():
+    text, scripts = README.read_text(), README.parent / "tests" / "benchmarks"
+    placed = runpy.run_path(str(scripts / "tables.py"))["placed"]
+    tables = re.findall(r"^<!-- (\w+) -->\n(.*?)^<!-- /(\w+) -->$", text, re.MULTILINE | re.DOTALL)
+    assert len(tables) > 5
+    for name, table, closed in tables:
+        assert name == closed and (scripts / f"bench_{name}.py").exists()
+        assert placed(text, name, table) == text != placed(text, name, "other")
+    assert placed(text, "unknown", "table") == text

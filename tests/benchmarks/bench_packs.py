@@ -51,7 +51,7 @@ def all_up(starts: list[float]) -> float:
 
 def main(nothings: int, sleepers: int) -> None:
     """Measure and print."""
-    print("| what | warm | with the start of the workers |\n|---|---|---|")
+    print("| packs through Ray Tune | workers up | with their start |\n|---|---|---|")
     idle = dlx.Study("nothings", "How fast are packs handed out?", nothing(number=dlx.grid(*range(nothings))))
     seconds, ended, starts = timed(idle, None)
     warm = nothings / (ended - starts[0])

@@ -40,9 +40,9 @@ def main() -> None:
         commands = {
             "Python alone": [sys.executable, "-c", "pass"],
             "`import dlx`": [sys.executable, "-c", "import dlx"],
-            "`import dlx`, declaring and planning a study": [dlx, "plan", "square.py"],
-            "`dlx run` with everything stored": [dlx, "run", "square.py"],
-            "for comparison, `import ray.tune, optuna, mlflow, torch`":
+            "declaring and planning a study of 100 trials": [dlx, "plan", "square.py"],
+            "`dlx run` with its 100 trials stored": [dlx, "run", "square.py"],
+            "for comparison: `import ray.tune, optuna, mlflow, torch`":
                 [sys.executable, "-c", "import ray.tune, optuna, mlflow, torch"],
         }
         print("| what | s | times Python's own start |\n|---|---|---|")
