@@ -17,8 +17,13 @@ def memory_share(resources: Resources, device: str) -> float:
         total = torch.cuda.get_device_properties(device).total_memory * min(1.0, resources.gpus or 1.0)
         return torch.cuda.max_memory_allocated(device) / total
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    entitled = resources.memory or whole * resources.cpus / (os.cpu_count() or 1)
+    entitled = resources.memory or whole * resources.cpus / usable_cpus()
     return _peak() / entitled if entitled else 1.0
+
+
+def usable_cpus() -> int:
+    """CPUs that the affinity of this process allows."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def finish(device: str) -> None:

@@ -17,7 +17,7 @@ from dlx.kept import lineage, weightless
 from dlx.live import Shield, View, choose
 from dlx.memory import Memory
 from dlx.nodes import Tuned
-from dlx.pack import Executor
+from dlx.pack import Executor, Resources
 from dlx.plan import Plan, make_plan
 from dlx.provenance import Provenance
 from dlx.records import FINAL
@@ -222,12 +222,17 @@ def executor_for(
         tune = Tune(
             address, scheduler=study.scheduler if study else None, metric=objective.metric if objective else None,
             mode="max" if objective and objective.sign < 0 else "min", folder=folder,
-            trainings=missing if study and isinstance(study.template, Training) else 0,
+            trainings=missing if study and _small(study) else 0,
         )
         tune.cluster.knock()
         return tune
     assert not isinstance(executor, str)
     return executor
+
+
+def _small(study: Study) -> bool:
+    """Whether all trials are trainings that take one CPU and nothing else."""
+    return isinstance(study.template, Training) and study.resources == Resources()
 
 
 @contextlib.contextmanager

@@ -11,9 +11,8 @@ from dlx.executors.tune_cluster import Cluster
 from dlx.executors.tune_failures import kills_are_deaths
 from dlx.executors.tune_scratch import Scratch
 from dlx.pack import Feed
-from dlx.tracking.client import surroundings
 
-CROWD = 8  # trainings a CPU, from which on all workers are sure to be needed
+CROWD = 8  # trainings a CPU, from which on nearly all workers that Ray starts in advance are used
 HEAVY = "ray.tune", "torch"  # what they load for them, which takes seconds
 SWITCHES = {
     "PL_DISABLE_FORK": "1",  # which Ray Tune sets for its workers
@@ -35,7 +34,7 @@ class Tune:
     this machine. cpus: how many CPUs it then offers. scheduler, metric, mode: a scheduler of Ray Tune's that may stop
     trials early, by the metric they log and its better direction. folder: of the study in the home (URL); with an
     address, every node is asked before it is used whether it can run packs and reach it. trainings: how many are
-    missing.
+    missing that take one CPU each.
     """
 
     def __init__(
@@ -56,18 +55,17 @@ class Tune:
 
     def run(self, feed: Feed) -> None:
         """Return when the feed is finished and nothing runs; raises ExecutorError for what cannot be had."""
-        with _switches():
-            with _loading_tune():
-                self.cluster.start(self._loading)
-            alike = _workers_alike() if self.cluster.started_here else contextlib.nullcontext()
-            with kills_are_deaths(), alike, _quiet():  # also as it ends, when Ray prints what it held back
-                try:
+        with _switches(), _quiet():  # also as Ray ends, when it prints what it held back
+            try:
+                with _loading_tune():
+                    self.cluster.start(self._loading)
+                with kills_are_deaths(), _workers_alike() if self.cluster.started_here else contextlib.nullcontext():
                     if self.cluster.address is not None and self.folder is not None:
                         self.cluster.inspect(self.folder, feed.say)
                     with Scratch() as folder:
                         self._run(feed, str(folder))
-                finally:
-                    self.cluster.stop()
+            finally:
+                self.cluster.stop()
 
     def _run(self, feed: Feed, folder: str) -> None:
         desk = self._desk(feed)
@@ -130,8 +128,10 @@ def _loading_tune() -> Iterator[None]:
 
     What fails there fails again where it is needed.
     """
+    import ray  # noqa: F401 - before the thread, for the start of Ray needs it as well
+
     def load() -> None:
-        with contextlib.suppress(Exception), surroundings():
+        with contextlib.suppress(Exception):
             import ray.air.integrations.mlflow  # noqa: F401
 
             import dlx.executors.tune_shifts  # noqa: F401
@@ -141,7 +141,7 @@ def _loading_tune() -> Iterator[None]:
     try:
         yield
     finally:
-        thread.join()  # modules that need each other must not be loaded by two threads
+        thread.join()  # parts of Ray Tune need each other, and must not be loaded by two threads
 
 
 @contextlib.contextmanager
@@ -165,7 +165,13 @@ def _workers_alike() -> Iterator[None]:
 
     kind: Any = _ActorClassCache
     before = kind.get
-    kind.get = lambda cache, trainable: cache._cache.setdefault(trainable, ray.remote(trainable))
+
+    def get(cache: Any, trainable: Any) -> Any:
+        if trainable not in cache._cache:
+            cache._cache[trainable] = ray.remote(trainable)
+        return cache._cache[trainable]
+
+    kind.get = get
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
+from dlx.device import usable_cpus
 from dlx.errors import ExecutorError
 from dlx.executors.tune_preflight import Preflight
 from dlx.executors.tune_scratch import Scratch
@@ -27,8 +28,8 @@ OBJECT_STORE = 512 * 2**20  # bytes; what travels is small
 OWN = {  # of a Ray that is started here
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_idle_worker_killing_time_threshold_ms": "60000",  # its workers wait for Ray Tune, which takes a while to load
 }
+IDLE = "60000"  # milliseconds for which workers of such a Ray wait at least; Ray Tune takes a while to ask for them
 
 
 class Cluster:
@@ -42,7 +43,7 @@ class Cluster:
             )
         if address not in (None, "auto", "local") and not ADDRESS.fullmatch(address):
             raise ExecutorError(f"address is {address!r}; it must be 'auto' or HOST:PORT of the head of a Ray cluster.")
-        self.address, self.cpus = address, cpus or _usable()
+        self.address, self.cpus = address, cpus or usable_cpus()
         self._mine = False  # started or joined here, so it is left at the end
         self._scratch: Scratch | None = None
         self._preflight: Preflight | None = None
@@ -58,7 +59,7 @@ class Cluster:
 
         loading: modules that the workers of a Ray started here load at once, while the driver gets ready.
         """
-        own = {**OWN, "RAY_preload_python_modules": ",".join(loading)}
+        own = {**OWN, **{name: os.environ.get(name, value) for name, value in _ahead(loading).items()}}
         before = {name: os.environ.get(name) for name in own}
         if self.address is None:
             os.environ.update(own)
@@ -221,9 +222,10 @@ def _sigterm_kept() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _usable() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _ahead(loading: Sequence[str]) -> dict[str, str]:
+    """Variables, unless the user has them, of a Ray whose workers wait, and load modules for packs of one CPU each."""
+    waiting = {"RAY_idle_worker_killing_time_threshold_ms": IDLE}
+    return waiting | ({"RAY_preload_python_modules": ",".join(loading), "OMP_NUM_THREADS": "1"} if loading else {})
 
 
 def _fit(machine: Mapping[str, float], asked: Resources) -> int:

@@ -75,7 +75,7 @@ class Tracking:
         self._reason = ""
         self._failures = 0
         self._summary: Summary | None = None
-        self._done = self._abandoned = False
+        self._loaded = self._done = self._abandoned = False
         self._lock = threading.Lock()
         self._wake, self._closed = threading.Event(), threading.Event()
         self._answered = time.monotonic()
@@ -134,13 +134,16 @@ class Tracking:
         self._closed.set()
         self._wake.set()
         end = time.monotonic() + patience
-        still = STANDSTILL if is_server(self.uri) else patience
-        while self._thread.is_alive() and time.monotonic() < min(end, self._answered + still):
+        while self._thread.is_alive() and time.monotonic() < min(end, self._answered + self._still(patience)):
             self._thread.join(0.1)
         if self._thread.is_alive() and not self._failures:
             self._reason = "the time to wait was over" if time.monotonic() >= end else "it does not answer"
         self._abandoned = True
         return self._missed()
+
+    def _still(self, patience: float) -> float:
+        """Seconds without an answer after which nothing is to be expected."""
+        return STANDSTILL if is_server(self.uri) and self._loaded else patience
 
     # ------------------------------------------------------------ the thread
 
@@ -257,6 +260,7 @@ class Tracking:
         artifacts = None if home is None or is_server(self.uri) else home / "mlartifacts"
         load()
         self._beat()
+        self._loaded = True
         with migrating(self.uri):
             if (file := own_database(self._store, self.uri)) is not None:
                 journal.prepare(file)

@@ -49,7 +49,10 @@ def _database(home: str | None) -> Path:
         )
     database = (store.local_home / "mlflow.db").absolute()
     if not database.exists():
-        raise TrackingError(f"There is no {database} yet; run a study in this home first, or name another with --home.")
+        raise TrackingError(
+            f"There is no {database} yet; run a study in this home first, which makes it within a minute, or name "
+            "another with --home."
+        )
     return database
 
 

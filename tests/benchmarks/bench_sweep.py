@@ -249,7 +249,7 @@ def main() -> None:
     stored, tracked = (ours["trials"] / seconds[side] for side in ("stored", "tracked"))
     print(f"{ours['trials']:,} trainings in {ours['cells']} cells on {CORES} cores take {seconds['stored']:.0f} s "
           f"until all is in Parquet,\n{seconds['tracked']:.0f} s until MLflow has every run as well. "
-          f"The {start:.0f} s that Ray's start takes alone are not counted.\n")
+          f"The {start:.0f} s that Ray's start takes alone,\nwhile Ray Tune is loaded, are not counted.\n")
     print("| the same trainings by | trials/s | dlx until Parquet | dlx until MLflow |\n|---|---|---|---|")
     print(f"| dlx | {stored:.3g} and {tracked:.3g} | | |")
     for name, rate in (

@@ -20,7 +20,7 @@ def printed(name: str) -> str:
             print(line, end="", flush=True)
             lines.append(line)
     if process.returncode:
-        raise SystemExit(f"bench_{name}.py failed; README.md is as it was.")
+        raise SystemExit(f"bench_{name}.py failed; its table is as it was.")
     return "".join(lines)
 
 
