@@ -1,4 +1,4 @@
-"""What a worker has: how much of its memory a pack has taken, and whether it is done."""
+"""What a worker has: CPUs and threads, how much of its memory a pack has taken, and whether it is done."""
 
 import os
 import sys
@@ -24,6 +24,14 @@ def memory_share(resources: Resources, device: str) -> float:
 def usable_cpus() -> int:
     """CPUs that the affinity of this process allows."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_threads(cpus: float) -> None:
+    """Let torch, loaded or yet to be, use as many threads as so many CPUs."""
+    count = max(1, int(cpus))
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(count)
 
 
 def finish(device: str) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from dlx.device import use_threads
 from dlx.errors import ExecutorError, HomeError
 from dlx.pack import Feed, Pack
 from dlx.partials import Partial
@@ -53,12 +54,10 @@ class Local:
 
 @contextlib.contextmanager
 def _threads(cpus: float) -> Iterator[None]:
-    """Let torch, loaded or yet to be, use as many threads as the CPUs asked for."""
-    count, before, torch = max(1, int(cpus)), os.environ.get("OMP_NUM_THREADS"), sys.modules.get("torch")
-    usual = torch.get_num_threads() if torch else count
-    os.environ["OMP_NUM_THREADS"] = str(count)
-    if torch:
-        torch.set_num_threads(count)
+    """``use_threads``, and afterwards as many as before."""
+    before, torch = os.environ.get("OMP_NUM_THREADS"), sys.modules.get("torch")
+    usual = torch.get_num_threads() if torch else 0
+    use_threads(cpus)
     try:
         yield
     finally:

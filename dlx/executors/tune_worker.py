@@ -1,8 +1,6 @@
 """The worker's side of a shift: a process that runs packs one after another, each as one ``step()``."""
 
 import gc
-import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +9,7 @@ import cloudpickle
 import ray
 from ray import tune
 
+from dlx.device import use_threads
 from dlx.errors import HomeError
 from dlx.executors.tune_partials import post
 from dlx.executors.tune_train import train_together
@@ -31,11 +30,8 @@ def placement(config: dict[str, Any]) -> tune.PlacementGroupFactory:
 
 
 def prepare(config: dict[str, Any]) -> str:
-    """Let torch, loaded or yet to be, use as many threads as the CPUs asked for; returns the device of the worker."""
-    count = max(1, int(config["cpus"]))
-    os.environ["OMP_NUM_THREADS"] = str(count)
-    if (torch := sys.modules.get("torch")) is not None:
-        torch.set_num_threads(count)
+    """Let torch use as many threads as the CPUs asked for; returns the device of the worker."""
+    use_threads(config["cpus"])
     return "cuda" if config["gpus"] else "cpu"
 
 
