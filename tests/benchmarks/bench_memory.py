@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import dlx
 from dlx.live import Quiet
@@ -49,11 +49,11 @@ class Parabola(dlx.Trial):
 
 
 class Peak(threading.Thread):
-    """The most memory of this process so far, in MB: its own, and what it shares with Ray's object store."""
+    """The most memory of this process so far, in MB, without what it shares with Ray's object store."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.own = self.shared = 0.0
+        self.own = 0.0
         self.start()
 
     def run(self) -> None:
@@ -66,8 +66,7 @@ class Peak(threading.Thread):
         """Take note of the memory now."""
         with open("/proc/self/status") as status:
             said = dict(line.split(":", 1) for line in status)
-        own, file, shared = (int(said[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile", "RssShmem"))
-        self.own, self.shared = max(self.own, own + file), max(self.shared, shared)
+        self.own = max(self.own, sum(int(said[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile")))
 
 
 class Gauge(Quiet):
@@ -97,14 +96,11 @@ def run(cells: int) -> None:
         seeds=8,
     )
     peak = Peak()
-    gauge, begun = Gauge(peak), time.perf_counter()
+    gauge = Gauge(peak)
     with tempfile.TemporaryDirectory() as home:
         results = study.run(home=home, view=gauge, tracking_uri=NOWHERE)
-        seconds = time.perf_counter() - begun
     peak.look()
-    found: dict[str, Any] = {"trials": len(results.table), "stored": gauge.stored, "end": peak.own,
-                             "shared": peak.shared, "seconds": seconds}
-    print(json.dumps(found))
+    print(json.dumps({"trials": len(results.table), "stored": gauge.stored, "end": peak.own}))
 
 
 def main() -> None:
