@@ -214,6 +214,17 @@ def test_what_ended_before_an_error_is_stored(tmp_path):
     assert sorted(store.membership().column("key").to_pylist()) == sorted(before.column("key").to_pylist())
 
 
+def test_what_ran_last_is_stored_before_the_executor_ends(tmp_path):
+    class Closing(Hoarder):
+        def run(self, feed):
+            super().run(feed)
+            self.stored = len(Store(study.name, str(tmp_path)).trials())  # should its end take long, or be the last
+
+    study, executor = valley(), Closing()
+    go(study, tmp_path, executor=executor)
+    assert executor.stored == study.plan(str(tmp_path)).wanted > 0
+
+
 def test_a_wrong_objective_loses_no_trial(tmp_path):
     marks, count = marked(tmp_path)
     study = dlx.Study("slow", "?", Slow(dlx.grid(*range(3)), marks, 0.0), objective=dlx.minimize("eror"))
