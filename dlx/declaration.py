@@ -5,7 +5,9 @@ looking these up there; nothing that is read is run.
 """
 
 import dataclasses
+import importlib
 import json
+import sys
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from dlx.provenance import Provenance
 
 CLASS = "class"  # names the class of an encoded component
+SHELVES = "dlx.claims", "dlx.figures"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,21 +220,16 @@ def decode(value: Any) -> Any:
 
 
 def _shelved(name: str) -> Any:
-    for shelf in _shelves():
+    for shelf in map(importlib.import_module, SHELVES):
         if name in shelf.__all__ and dataclasses.is_dataclass(found := getattr(shelf, name)):
             return found
     raise KeyError(f"no shelf has a {name}")
 
 
-def _shelves() -> Sequence[Any]:
-    from dlx import claims, figures
-
-    return claims, figures
-
-
 def _is_shelved(value: Any) -> bool:
-    name = type(value).__name__
-    return any(name in shelf.__all__ and getattr(shelf, name) is type(value) for shelf in _shelves())
+    """Whether its class lies on a shelf, which then is loaded."""
+    name, loaded = type(value).__name__, [sys.modules[shelf] for shelf in SHELVES if shelf in sys.modules]
+    return any(name in shelf.__all__ and getattr(shelf, name) is type(value) for shelf in loaded)
 
 
 def _read(name: str, value: Any) -> Any:

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dlx import lease, provenance
 from dlx.agenda import Agenda
@@ -22,12 +22,14 @@ from dlx.plan import Plan, make_plan
 from dlx.provenance import Provenance
 from dlx.records import FINAL
 from dlx.register import Register
-from dlx.results import Results
 from dlx.space import MOST_CHECKED
 from dlx.store import Store
 from dlx.study import Study
 from dlx.tracking import Layout, Tracking
 from dlx.training import Training
+
+if TYPE_CHECKING:
+    from dlx.results import Results
 
 
 def run(
@@ -43,7 +45,7 @@ def run(
     wait: bool = False,
     view: View | None = None,
     tracking_uri: str | None = None,
-) -> Results:
+) -> "Results":
     """Run the missing trials of a study and return the results of all that are wanted.
 
     home: where the store is (a path or a URL; default ``$DLX_HOME``, else ``./dlx-home``). executor: ``"ray"``,
@@ -98,7 +100,7 @@ class Run:
             self.view.say(f"{self.driver.ledger.unwritten:,} finished trials could not be stored; they will run again.")
         raise self.driver.error
 
-    def conclude(self) -> Results:
+    def conclude(self) -> "Results":
         """The results, with verdicts and report written and MLflow brought up to date."""
         from dlx.conclusion import conclude  # with scipy, for which no trial has to wait
 

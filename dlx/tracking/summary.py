@@ -3,18 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from dlx.claims import Verdict
-from dlx.claims.verdict import counted
 from dlx.provenance import Provenance
 from dlx.records import now
 from dlx.text import markdown, number
 from dlx.tracking import views
 from dlx.tracking.client import LONGEST_TAG, Experiment, Run, Sent, name_of
 from dlx.tracking.rows import pipes
+
+if TYPE_CHECKING:
+    from dlx.claims import Verdict
 
 NOTE = "mlflow.note.content"
 LONGEST_NOTE = 16_000  # characters of an experiment's description
@@ -39,11 +40,11 @@ class Summary:
     question: str
     cells: pa.Table | None = None
     results: Path | None = None
-    verdicts: Sequence[Verdict] = ()
+    verdicts: "Sequence[Verdict]" = ()
     report: Report | None = None
 
 
-def describe(experiment: str, question: str, verdicts: Sequence[Verdict] = (), report: str = "") -> str:
+def describe(experiment: str, question: str, verdicts: "Sequence[Verdict]" = (), report: str = "") -> str:
     """The description of an experiment in Markdown; report: the address of its page."""
     pages = [("Report", report)] if report else []
     pages += [("cells", views.link(experiment)), ("mean curves", views.link(experiment, views.CURVES)),
@@ -51,7 +52,11 @@ def describe(experiment: str, question: str, verdicts: Sequence[Verdict] = (), r
               ("all trials", views.link(experiment, views.TRIALS)),
               ("failed, diverged, stopped", views.link(experiment, views.TROUBLE))]
     links = " · ".join(f"[{name}]({address})" for name, address in pages)
-    first = markdown(question) + (f" **{counted(verdicts)}**" if verdicts else "")
+    first = markdown(question)
+    if verdicts:
+        from dlx.claims.verdict import counted  # with scipy, for which no trial has to wait
+
+        first += f" **{counted(verdicts)}**"
     return "\n\n".join(filter(None, (first, _listed(verdicts), f"{links} (as in the menu *Views*)")))
 
 
@@ -84,7 +89,7 @@ def write(experiment: Experiment, summary: Summary, provenance: Provenance, beat
     return _cut(describe(experiment.id, summary.question, summary.verdicts, page), LONGEST_NOTE)
 
 
-def _listed(verdicts: Sequence[Verdict]) -> str:
+def _listed(verdicts: "Sequence[Verdict]") -> str:
     """Verdicts in Markdown, one a line: outcome, claim, effect with its interval, label, first reason."""
     lines = []
     for v in verdicts:
