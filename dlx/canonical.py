@@ -8,9 +8,10 @@ import dataclasses
 import hashlib
 import math
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dlx.coercion import annotations, article, coerce, exact, is_component, short
 from dlx.errors import DeclarationError
@@ -97,11 +98,20 @@ def component_header(cls: type) -> bytes:
     return b"c" + public_name(cls).encode() + b"\0" + str(_version(cls)).encode() + b"\0"
 
 
-def keyed_fields(cls: type) -> Iterator[dataclasses.Field[Any]]:
+class Keyed(NamedTuple):
+    """A field that enters the key: the bytes that stand for its name, its annotation, and all else."""
+
+    name: str
+    prefix: bytes
+    annotation: Any
+    field: dataclasses.Field[Any]
+
+
+@lru_cache(maxsize=4096)
+def keyed_fields(cls: type) -> Sequence[Keyed]:
     """Fields that enter the key, in the order of their names."""
-    for f in sorted(dataclasses.fields(cls), key=operator.attrgetter("name")):
-        if f.metadata.get("keyed", True):
-            yield f
+    hints, fields = annotations(cls), sorted(dataclasses.fields(cls), key=operator.attrgetter("name"))
+    return [Keyed(f.name, field_name_digest(f.name), hints[f.name], f) for f in fields if f.metadata.get("keyed", True)]
 
 
 def left_out(f: dataclasses.Field[Any], value: Any) -> bool:
@@ -120,13 +130,12 @@ def setting_digest(value: Any, place: str = "trial") -> bytes:
     if isinstance(value, File):
         return digest(b"F" + value.read_bytes())
     if is_component(value):
-        hints = annotations(value.__class__)
         parts = [component_header(type(value))]
-        for f in keyed_fields(type(value)):
-            here = f"{place}.{f.name}"
-            child = coerce(getattr(value, f.name), hints[f.name], here)
-            if not left_out(f, child):
-                parts += [field_name_digest(f.name), setting_digest(child, here)]
+        for name, prefix, annotation, field in keyed_fields(value.__class__):
+            here = f"{place}.{name}"
+            child = coerce(getattr(value, name), annotation, here)
+            if not left_out(field, child):
+                parts += [prefix, setting_digest(child, here)]
         return digest(b"".join(parts))
     if isinstance(value, list | tuple):
         return sequence_digest([setting_digest(v, f"{place}[{i}]") for i, v in enumerate(value)])

@@ -14,7 +14,7 @@ from dlx.errors import DeclarationError
 
 def is_component(value: Any) -> bool:
     """Whether the value is an instance of a dataclass."""
-    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return hasattr(type(value), "__dataclass_fields__")
 
 
 @lru_cache(maxsize=4096)
@@ -47,7 +47,7 @@ def exact(value: Any) -> Any:
 def coerce(value: Any, annotation: Any, place: str) -> Any:
     """The value as its annotation says (an int where a float is due becomes one); DeclarationError if it cannot be."""
     value = exact(value)
-    if annotation is Any or isinstance(annotation, TypeVar):
+    if annotation is Any or isinstance(annotation, TypeVar) or (type(value) is annotation and not is_container(value)):
         return value
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
