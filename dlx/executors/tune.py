@@ -1,6 +1,7 @@
 """Ray Tune: shifts of packs on this machine or a cluster, and single trials under a scheduler of Ray Tune's."""
 
 import contextlib
+import gc
 import logging
 import os
 import threading
@@ -13,7 +14,6 @@ from dlx.executors.tune_scratch import Scratch
 from dlx.pack import Feed
 
 CROWD = 8  # trainings a CPU, from which on nearly all workers that Ray starts in advance are used
-HEAVY = "ray.tune", "torch"  # what they load for them, which takes seconds
 SWITCHES = {
     "PL_DISABLE_FORK": "1",  # which Ray Tune sets for its workers
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -49,7 +49,7 @@ class Tune:
         trainings: int = 0,
     ) -> None:
         self.cluster, self.folder = Cluster(address, cpus), folder
-        self._loading = HEAVY if trainings >= CROWD * self.cluster.cpus else ()
+        self._ahead = trainings >= CROWD * self.cluster.cpus
         self.scheduler, self.metric, self.mode = scheduler, metric, mode
         self.slots = self.cluster.cpus
 
@@ -58,7 +58,7 @@ class Tune:
         with _switches(), _quiet():  # also as Ray ends, when it prints what it held back
             try:
                 with _loading_tune():
-                    self.cluster.start(self._loading)
+                    self.cluster.start(self._ahead)
                 with kills_are_deaths(), _workers_alike() if self.cluster.started_here else contextlib.nullcontext():
                     if self.cluster.address is not None and self.folder is not None:
                         self.cluster.inspect(self.folder, feed.say)
@@ -66,6 +66,7 @@ class Tune:
                         self._run(feed, str(folder))
             finally:
                 self.cluster.stop()
+                gc.unfreeze()
 
     def _run(self, feed: Feed, folder: str) -> None:
         desk = self._desk(feed)
@@ -126,7 +127,7 @@ class Tune:
 def _loading_tune() -> Iterator[None]:
     """Meanwhile load Ray Tune and what it loads as it begins, which takes about as long as Ray's own start.
 
-    What fails there fails again where it is needed.
+    What fails there fails again where it is needed. Garbage is not looked for meanwhile, and among all this never.
     """
     import ray  # noqa: F401 - before the thread, for the start of Ray needs it as well
 
@@ -136,12 +137,16 @@ def _loading_tune() -> Iterator[None]:
 
             import dlx.executors.tune_shifts  # noqa: F401
 
-    thread = threading.Thread(target=load, name="dlx-load", daemon=True)
+    thread, collects = threading.Thread(target=load, name="dlx-load", daemon=True), gc.isenabled()
+    gc.disable()
     thread.start()
     try:
         yield
     finally:
         thread.join()  # parts of Ray Tune need each other, and must not be loaded by two threads
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -10,11 +10,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 from dlx.device import usable_cpus
 from dlx.errors import ExecutorError
+from dlx.executors import tune_ahead
 from dlx.executors.tune_preflight import Preflight
 from dlx.executors.tune_scratch import Scratch
 from dlx.executors.tune_wishes import Wishes
@@ -29,7 +30,8 @@ OWN = {  # of a Ray that is started here
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-IDLE = "60000"  # milliseconds for which workers of such a Ray wait at least; Ray Tune takes a while to ask for them
+WAITING = "RAY_idle_worker_killing_time_threshold_ms"
+IDLE = "60000"  # for workers of such a Ray wait at least so long; Ray Tune takes a while to ask for them
 
 
 class Cluster:
@@ -54,15 +56,11 @@ class Cluster:
         self._wishes = Wishes()
         self._rooms: dict[Resources, int] = {}  # on these machines
 
-    def start(self, loading: Sequence[str] = ()) -> None:
+    def start(self, ahead: bool = False) -> None:
         """Start or join Ray, unless this process has one; raises ExecutorError when that fails.
 
-        loading: modules that the workers of a Ray started here load at once, while the driver gets ready.
+        ahead: the workers of a Ray started here load at once what trainings of one CPU need, see ``tune_ahead``.
         """
-        own = {**OWN, **{name: os.environ.get(name, value) for name, value in _ahead(loading).items()}}
-        before = {name: os.environ.get(name) for name in own}
-        if self.address is None:
-            os.environ.update(own)
         try:
             import ray
 
@@ -70,14 +68,11 @@ class Cluster:
                 return
             self.knock()
             self._mine = True
-            with _sigterm_kept():
+            with _sigterm_kept(), self._surroundings(ahead):
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **self._options())
         except (OSError, RuntimeError, ValueError) as e:
             self.stop()
             raise ExecutorError(self._failure(e)) from e
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
     def __enter__(self) -> Self:
         self.start()
@@ -98,10 +93,26 @@ class Cluster:
         except (OSError, OverflowError, ValueError) as e:
             raise ExecutorError(self._failure(e)) from e
 
-    def _options(self) -> dict[str, Any]:
+    @contextlib.contextmanager
+    def _surroundings(self, ahead: bool) -> Iterator[None]:
+        """The folder of a Ray that is started here, and meanwhile its environment."""
         if self.address is not None:
-            return {"address": self.address}
+            yield
+            return
         self._scratch = Scratch()
+        own = {**OWN, WAITING: os.environ.get(WAITING, IDLE)}
+        own |= tune_ahead.surroundings(self._scratch.folder / "ahead") if ahead else {}
+        before = {name: os.environ.get(name) for name in own}
+        os.environ.update(own)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+    def _options(self) -> dict[str, Any]:
+        if self._scratch is None:
+            return {"address": self.address}
         return {
             "address": "local", "include_dashboard": False, "num_cpus": self.cpus,
             "object_store_memory": OBJECT_STORE, "_temp_dir": str(self._scratch.folder),
@@ -220,12 +231,6 @@ def _sigterm_kept() -> Iterator[None]:
     finally:
         if callable(before) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
-
-
-def _ahead(loading: Sequence[str]) -> dict[str, str]:
-    """Variables, unless the user has them, of a Ray whose workers wait, and load modules for packs of one CPU each."""
-    waiting = {"RAY_idle_worker_killing_time_threshold_ms": IDLE}
-    return waiting | ({"RAY_preload_python_modules": ",".join(loading), "OMP_NUM_THREADS": "1"} if loading else {})
 
 
 def _fit(machine: Mapping[str, float], asked: Resources) -> int:

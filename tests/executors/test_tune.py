@@ -1,3 +1,4 @@
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,7 @@ def test_the_same_rows_as_in_this_process(cluster, trials):
     assert by_key(here) == by_key(there)
     assert sorted(r["status"] for r in there.rows).count("failed") == 1
     assert not there.flying and not there.losses
+    assert gc.isenabled() and not gc.get_freeze_count()
 
 
 def test_all_slots_are_busy_and_a_long_pack_holds_nothing_up(cluster, trials):
@@ -209,15 +211,16 @@ feed = Watching([*(pack_of(trials.Nap(i, 1.0)) for i in range(2)), pack_of(trial
                  pack_of(trials.Double(2.0), resources=Resources(2))])
 Tune(cpus=2, trainings={trainings}).run(feed)
 found = [dict(row["metrics"]) for row in feed.rows]
-print(sum(m.get("process") in feed.started for m in found), sorted(m["threads"] for m in found if "threads" in m))
+print(sum(m.get("process") in feed.started for m in found), sorted(m["threads"] for m in found if "threads" in m),
+      sum(m.get("ahead", 0) for m in found))
 """
 
 
-@pytest.mark.parametrize("trainings", [0, 16])
-def test_workers_that_ray_started_in_advance_are_used(trainings):
+@pytest.mark.parametrize(("trainings", "ahead"), [(0, 0), (16, 2)])
+def test_workers_that_ray_started_in_advance_are_used_and_for_many_trainings_load_ahead(trainings, ahead):
     script = AHEAD.format(here=str(Path(__file__).parent), trainings=trainings)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert ended.stdout == "2 [1.0, 2.0]\n", ended.stderr
+    assert ended.stdout == f"2 [1.0, 2.0] {ahead}.0\n", ended.stderr
 
 
 def test_there_are_as_many_workers_as_cpus_that_may_be_used():

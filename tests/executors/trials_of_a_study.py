@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 
 from dlx.data import Dimensions, Split
 from dlx.errors import HomeError
+from dlx.executors.tune_ahead import COPY
 from dlx.trial import Trial
 
 
@@ -46,7 +48,8 @@ class Nap(Trial):
     def run(self, ctx):
         begun = time.time()
         time.sleep(self.seconds)
-        return {"begun": begun, "ended": time.time(), "process": os.getpid(), "machine": os.getppid()}
+        return {"begun": begun, "ended": time.time(), "process": os.getpid(), "machine": os.getppid(),
+                "ahead": COPY in sys.modules}
 
 
 @dataclass(frozen=True)
