@@ -201,8 +201,7 @@ class Driver:
         if self.lease.lost and self.error is None:
             name = self.study.name
             self._fail(HeldError(f"Another driver took the study {name} over, having heard nothing of this one."))
-        last = self.ledger.unwritten and self.finished
-        if (self.ledger.due or last) and not self._homeless:  # then once more at the end
+        if self.ledger.due(last=self.finished) and not self._homeless:  # then once more at the end
             self.commit()
         self._show()
 

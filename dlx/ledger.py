@@ -60,10 +60,9 @@ class Ledger:
         """What trials that are stored, or will be with these rows, are wanted for."""
         self._membership += filed
 
-    @property
-    def due(self) -> bool:
-        """Whether rows have waited for long enough."""
-        return bool(self._records) and time.monotonic() - self._committed >= COMMIT_EVERY
+    def due(self, last: bool) -> bool:
+        """Whether rows have waited for long enough, or are the last."""
+        return bool(self._records) and (last or time.monotonic() - self._committed >= COMMIT_EVERY)
 
     @property
     def unwritten(self) -> int:

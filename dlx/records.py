@@ -58,7 +58,7 @@ class Pace:
     memory: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)  # which Ray Tune would have of each, for a log of its own
 class Records:
     """Finished trials: a batch of ``TRIALS`` rows and a batch of ``HISTORY`` rows.
 
@@ -69,6 +69,19 @@ class Records:
     history: pa.RecordBatch
     notes: tuple[str, ...] = ()
     pace: Pace | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent without the schemas, which both sides have, and which take longer than the rows of a small pack."""
+        return _received, (_sent(self.trials), _sent(self.history), self.notes, self.pace)
+
+
+def _sent(batch: pa.RecordBatch) -> bytes:
+    return bytes(batch.serialize().to_pybytes())
+
+
+def _received(trials: bytes, history: bytes, notes: tuple[str, ...], pace: Pace | None) -> Records:
+    read = pa.ipc.read_record_batch
+    return Records(read(pa.py_buffer(trials), TRIALS), read(pa.py_buffer(history), HISTORY), notes, pace)
 
 
 @dataclass

@@ -53,6 +53,7 @@ class Shift(tune.Trainable):
         self._parcel: bytes | None = None
         self._elsewhere: Sequence[str] = ()
 
+    @ray.method(num_returns=0)
     def give(self, parcel: bytes, elsewhere: Sequence[str]) -> None:
         """Take the pickled pack that the next step runs; several workers, on no machine of ``elsewhere``."""
         self._parcel, self._elsewhere = parcel, elsewhere
