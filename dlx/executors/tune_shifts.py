@@ -214,7 +214,6 @@ class Openings(Searcher):
     def suggest(self, trial_id: str) -> Any:
         """The configuration of one more, None: not now, FINISHED: no more."""
         desk = self.desk
-        guarded(desk, desk.tick)
         if guarded(desk, lambda: desk.closing, True):
             return Searcher.FINISHED
         return guarded(desk, lambda: desk.open(trial_id))

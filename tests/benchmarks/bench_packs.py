@@ -4,6 +4,7 @@ Run as ``python tests/benchmarks/bench_packs.py [no-ops] [sleeps]``; prints a Ma
 counted, that of its workers is in the cold figure; every trial is recorded, MLflow is off.
 """
 
+import contextlib
 import sys
 import tempfile
 import time
@@ -32,7 +33,7 @@ def sleeper(ctx: dlx.Context, number: int) -> dict[str, float]:
 
 def timed(study: dlx.Study, cpus: int | None) -> tuple[float, float, list[float]]:
     """Seconds of a run, when its last trial was stored, and when its trials began (seconds since the epoch)."""
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(sys.stderr):  # what Ray says is no table
         cluster = Cluster(cpus=cpus)
         cluster.start()
         begun = time.time()
