@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LONGEST_QUEUE = 2_000  # trials that wait in memory; of those beyond only the keys, they are read from the store again
 FLOOD = 300  # waiting trials beyond which MLflow, while packs run, leaves the processor to them most of the time
 REST = 9.0  # times what sending took
-HEAD_START = 30.0  # seconds by which packs are ahead of such a flood, for to open MLflow takes the processor as well
+HEAD_START = 60.0  # seconds by which packs are ahead of such a flood, for to open MLflow takes the processor as well
 STANDSTILL = 8.0  # seconds without an answer of a server, after which a run ends without it
 TRIES = 4  # failures in a row, after which a run that wants to end does
 LONGEST_PAUSE = 30.0  # seconds between two tries while the run goes on

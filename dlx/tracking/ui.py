@@ -50,7 +50,7 @@ def _database(home: str | None) -> Path:
     database = (store.local_home / "mlflow.db").absolute()
     if not database.exists():
         raise TrackingError(
-            f"There is no {database} yet; run a study in this home first, which makes it within a minute, or name "
+            f"There is no {database} yet; run a study in this home first, which makes it within two minutes, or name "
             "another with --home."
         )
     return database

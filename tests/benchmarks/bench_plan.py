@@ -34,7 +34,7 @@ study = hundred_thousand()
 store = dlx.store.Store(study.name)
 memory = dlx.memory.Memory(study, store)
 assert dlx.plan.make_plan(study, store, memory).missing == 0 and dlx.agenda.Agenda(study, memory).exhausted""",
-    "the same as a whole `run()`, results and all": """
+    "the same as a whole `run()`, results and all; Ray is not started": """
 assert len(hundred_thousand().run(tracking_uri="off", view=dlx.live.Quiet()).table) == 100_000""",
 }
 

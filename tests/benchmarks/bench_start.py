@@ -48,7 +48,7 @@ def main() -> None:
         print("| what | s | times Python's own start |\n|---|---|---|")
         medians = {what: statistics.median(seconds(c, folder) for _ in range(repeats)) for what, c in commands.items()}
         for what, median in medians.items():
-            print(f"| {what} | {median:.2f} | {median / medians['Python alone']:.1f} |")
+            print(f"| {what} | {median:.2f} | {median / medians['Python alone']:.3g} |")
 
 
 if __name__ == "__main__":

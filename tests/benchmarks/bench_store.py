@@ -19,11 +19,11 @@ from dlx.store import Store
 COMMIT = 100  # trials a commit
 POINTS = 50  # of each of two curves a trial
 READS = {
-    "nothing is missing: `statuses()`": "len(store.statuses())",
-    "`trials()`": "len(store.trials())",
-    "`membership()`": "len(store.membership())",
-    "`history()`": "len(store.history())",
-    "`trials(64 keys)`": "len(store.trials([f'{i:032x}' for i in range(64)]))",
+    "reading keys and statuses": "len(store.statuses())",
+    "reading all trials": "len(store.trials())",
+    "reading what they are filed under": "len(store.membership())",
+    "reading all curves": "len(store.history())",
+    "reading 64 trials": "len(store.trials([f'{i:032x}' for i in range(64)]))",
 }
 READ = """
 import json, sys, time
@@ -74,11 +74,11 @@ def main(trials: int, folder: str | None) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"| {trials:,} trials in commits of {COMMIT}, two curves of {POINTS} points each | s | MiB |")
         print("|---|---|---|")
-        print(f"| all commits, merges included | {total:.1f} | {peak:.0f} |\n| the longest commit | {longest:.2f} | |")
+        print(f"| all commits, merges included | {total:.1f} | {peak:.0f} |\n| the longest commit | {longest:.1f} | |")
         for name, call in READS.items():
             command = [sys.executable, "-c", READ.replace("{call}", call), home]
             seconds, memory, _ = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-            print(f"| {name} | {seconds:.2f} | {memory:.0f} |")
+            print(f"| {name} | {seconds:.1f} | {memory:.0f} |")
 
 
 if __name__ == "__main__":
