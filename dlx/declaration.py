@@ -227,9 +227,9 @@ def _shelved(name: str) -> Any:
 
 
 def _is_shelved(value: Any) -> bool:
-    """Whether its class lies on a shelf, which then is loaded."""
+    """Whether its class lies on a shelf, which then is loaded, and not just being loaded by another thread."""
     name, loaded = type(value).__name__, [sys.modules[shelf] for shelf in SHELVES if shelf in sys.modules]
-    return any(name in shelf.__all__ and getattr(shelf, name) is type(value) for shelf in loaded)
+    return any(name in getattr(shelf, "__all__", ()) and getattr(shelf, name) is type(value) for shelf in loaded)
 
 
 def _read(name: str, value: Any) -> Any:

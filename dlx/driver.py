@@ -201,7 +201,8 @@ class Driver:
         if self.lease.lost and self.error is None:
             name = self.study.name
             self._fail(HeldError(f"Another driver took the study {name} over, having heard nothing of this one."))
-        if self.ledger.due(last=self.finished) and not self._homeless:  # then once more at the end
+        last = not self._flying and self.finished
+        if self.ledger.due(last) and not self._homeless:  # then once more at the end
             self.commit()
         self._show()
 

@@ -7,13 +7,16 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dlx.errors import DlxError
 from dlx.pack import Executor, Pack, Resources
 from dlx.partials import Partial
 from dlx.records import Records
-from dlx.results import Results
 from dlx.run import Run
+
+if TYPE_CHECKING:
+    from dlx.results import Results
 
 
 @dataclass(eq=False)
@@ -24,7 +27,7 @@ class Leg:
     """
 
     prepare: Callable[[], AbstractContextManager[Run]]
-    tell: Callable[[Results | DlxError, float], None]
+    tell: "Callable[[Results | DlxError, float], None]"
     run: Run = field(init=False)
     held: ExitStack = field(init=False, default_factory=ExitStack)
     began: float = field(init=False)

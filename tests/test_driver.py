@@ -225,6 +225,20 @@ def test_what_ran_last_is_stored_before_the_executor_ends(tmp_path):
     assert executor.stored == study.plan(str(tmp_path)).wanted > 0
 
 
+def test_what_ends_after_a_stop_is_not_stored_piece_by_piece(tmp_path, monkeypatch):
+    class Stopped(Hoarder):
+        def run(self, feed):
+            packs = [feed.take() for _ in range(self.slots)]
+            feed.interrupt()
+            for pack in packs:
+                feed.done(pack, run_pack(pack))
+
+    commits, commit = [], Store.commit
+    monkeypatch.setattr(Store, "commit", lambda self, records, filed: commits.append(commit(self, records, filed)))
+    go(valley(pack=1), tmp_path, executor=Stopped())
+    assert len(commits) == 1 and len(Store("valley", str(tmp_path)).trials()) == Stopped.slots
+
+
 def test_a_wrong_objective_loses_no_trial(tmp_path):
     marks, count = marked(tmp_path)
     study = dlx.Study("slow", "?", Slow(dlx.grid(*range(3)), marks, 0.0), objective=dlx.minimize("eror"))

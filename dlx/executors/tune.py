@@ -8,13 +8,13 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from dlx.executors.tune_cluster import Cluster
+from dlx.executors.tune_cluster import Cluster, environment
 from dlx.executors.tune_failures import kills_are_deaths
 from dlx.executors.tune_scratch import Scratch
 from dlx.pack import Feed
 
 CROWD = 8  # trainings a CPU, from which on nearly all workers that Ray starts in advance are used
-SWITCHES = {
+SWITCHES = {  # of Ray Tune, for the time of a run
     "PL_DISABLE_FORK": "1",  # which Ray Tune sets for its workers
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -55,18 +55,20 @@ class Tune:
 
     def run(self, feed: Feed) -> None:
         """Return when the feed is finished and nothing runs; raises ExecutorError for what cannot be had."""
-        with _switches(), _quiet():  # also as Ray ends, when it prints what it held back
+        with environment(SWITCHES), _quiet():  # also as Ray ends, when it prints what it held back
             try:
-                with _loading_tune():
-                    self.cluster.start(self._ahead)
+                with _uncollected():
+                    self.cluster.load()  # before the thread does, for the start needs it as well
+                    with _loading_tune():
+                        self.cluster.start(self._ahead)
                 with kills_are_deaths(), _workers_alike() if self.cluster.started_here else contextlib.nullcontext():
                     if self.cluster.address is not None and self.folder is not None:
                         self.cluster.inspect(self.folder, feed.say)
                     with Scratch() as folder:
                         self._run(feed, str(folder))
             finally:
-                self.cluster.stop()
                 gc.unfreeze()
+                self.cluster.stop()
 
     def _run(self, feed: Feed, folder: str) -> None:
         desk = self._desk(feed)
@@ -127,38 +129,33 @@ class Tune:
 def _loading_tune() -> Iterator[None]:
     """Meanwhile load Ray Tune and what it loads as it begins, which takes about as long as Ray's own start.
 
-    What fails there fails again where it is needed. Garbage is not looked for meanwhile, and among all this never.
+    What fails there fails again where it is needed.
     """
-    import ray  # noqa: F401 - before the thread, for the start of Ray needs it as well
-
     def load() -> None:
         with contextlib.suppress(Exception):
             import ray.air.integrations.mlflow  # noqa: F401
 
             import dlx.executors.tune_shifts  # noqa: F401
 
-    thread, collects = threading.Thread(target=load, name="dlx-load", daemon=True), gc.isenabled()
-    gc.disable()
+    thread = threading.Thread(target=load, name="dlx-load", daemon=True)
     thread.start()
     try:
         yield
     finally:
         thread.join()  # parts of Ray Tune need each other, and must not be loaded by two threads
-        gc.freeze()
-        if collects:
-            gc.enable()
 
 
 @contextlib.contextmanager
-def _switches() -> Iterator[None]:
-    """Ray Tune's environment variables as they have to be, for the time of a run."""
-    before = {name: os.environ.get(name) for name in SWITCHES}
-    os.environ.update(SWITCHES)
+def _uncollected() -> Iterator[None]:
+    """Garbage is not looked for meanwhile, nor later in what is loaded, until ``gc.unfreeze``."""
+    collects = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 @contextlib.contextmanager

@@ -26,10 +26,7 @@ KNOCK = 10.0  # seconds in which the head of a cluster is to take a connection
 REFRESH = 2.0  # seconds for which a list of machines holds; others may join
 LEAST, MOST = 16, 64  # places that are wished for at a time: as many as there are, which doubles them, within these
 OBJECT_STORE = 512 * 2**20  # bytes; what travels is small
-OWN = {  # of a Ray that is started here
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # where a Ray stays that is started here; read as Ray is loaded
 WAITING = "RAY_idle_worker_killing_time_threshold_ms"
 IDLE = "60000"  # for workers of such a Ray wait at least so long; Ray Tune takes a while to ask for them
 
@@ -56,12 +53,18 @@ class Cluster:
         self._wishes = Wishes()
         self._rooms: dict[Resources, int] = {}  # on these machines
 
+    def load(self) -> None:
+        """Load Ray."""
+        with environment(LOOPBACK if self.address is None else {}):
+            import ray  # noqa: F401
+
     def start(self, ahead: bool = False) -> None:
         """Start or join Ray, unless this process has one; raises ExecutorError when that fails.
 
         ahead: the workers of a Ray started here load at once what trainings of one CPU need, see ``tune_ahead``.
         """
         try:
+            self.load()
             import ray
 
             if ray.is_initialized():
@@ -100,15 +103,10 @@ class Cluster:
             yield
             return
         self._scratch = Scratch()
-        own = {**OWN, WAITING: os.environ.get(WAITING, IDLE)}
-        own |= tune_ahead.surroundings(self._scratch.folder / "ahead") if ahead else {}
-        before = {name: os.environ.get(name) for name in own}
-        os.environ.update(own)
-        try:
+        more = tune_ahead.surroundings(self._scratch.folder / "ahead") if ahead else {}
+        waiting = os.environ.get(WAITING, IDLE)
+        with environment({**LOOPBACK, "RAY_USAGE_STATS_ENABLED": "0", WAITING: waiting, **more}):
             yield
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
     def _options(self) -> dict[str, Any]:
         if self._scratch is None:
@@ -220,6 +218,18 @@ class Cluster:
         has = Resources(largest.get("CPU", 0), largest.get("GPU", 0), int(largest.get("memory", 0)))
         return (f"resources asks for {_words(asked)} in one pack, but the largest machine of the cluster has "
                 f"{_words(has)}")
+
+
+@contextlib.contextmanager
+def environment(own: Mapping[str, str]) -> Iterator[None]:
+    """With these environment variables, which afterwards are what they were."""
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 @contextlib.contextmanager

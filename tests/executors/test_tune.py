@@ -191,7 +191,7 @@ def test_an_interrupt_ends_ray_and_says_nothing():
 
 
 AHEAD = """
-import sys
+import os, sys
 sys.path.insert(0, {here!r})
 import psutil
 from packs import Packs, pack_of, study_trials
@@ -203,16 +203,20 @@ class Watching(Packs):
 
     def take(self, resources=None):
         if self.started is None:
+            import ray
+            self.address = ray.util.get_node_ip_address()
             self.started = {{p.pid for p in psutil.Process().children(recursive=True)}}
         return super().take(resources)
 
-trials = study_trials()
+trials, before = study_trials(), dict(os.environ)
 feed = Watching([*(pack_of(trials.Nap(i, 1.0)) for i in range(2)), pack_of(trials.Double(1.0)),
                  pack_of(trials.Double(2.0), resources=Resources(2))])
 Tune(cpus=2, trainings={trainings}).run(feed)
 found = [dict(row["metrics"]) for row in feed.rows]
 print(sum(m.get("process") in feed.started for m in found), sorted(m["threads"] for m in found if "threads" in m),
-      sum(m.get("ahead", 0) for m in found))
+      sum(m.get("ahead", 0) for m in found), feed.address)
+changed = {{name for name in os.environ | before if os.environ.get(name) != before.get(name)}}
+assert changed <= {{"PYTHONBREAKPOINT", "RAY_CLIENT_MODE"}}, changed  # by Ray itself
 """
 
 
@@ -220,7 +224,7 @@ print(sum(m.get("process") in feed.started for m in found), sorted(m["threads"] 
 def test_workers_that_ray_started_in_advance_are_used_and_for_many_trainings_load_ahead(trainings, ahead):
     script = AHEAD.format(here=str(Path(__file__).parent), trainings=trainings)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert ended.stdout == f"2 [1.0, 2.0] {ahead}.0\n", ended.stderr
+    assert ended.stdout == f"2 [1.0, 2.0] {ahead}.0 127.0.0.1\n", ended.stderr
 
 
 def test_there_are_as_many_workers_as_cpus_that_may_be_used():
