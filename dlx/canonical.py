@@ -99,19 +99,18 @@ def component_header(cls: type) -> bytes:
 
 
 class Keyed(NamedTuple):
-    """A field that enters the key: the bytes that stand for its name, its annotation, and all else."""
+    """A field that enters the key, the bytes that stand for its name, and its annotation."""
 
-    name: str
+    field: dataclasses.Field[Any]
     prefix: bytes
     annotation: Any
-    field: dataclasses.Field[Any]
 
 
 @lru_cache(maxsize=4096)
 def keyed_fields(cls: type) -> Sequence[Keyed]:
     """Fields that enter the key, in the order of their names."""
     hints, fields = annotations(cls), sorted(dataclasses.fields(cls), key=operator.attrgetter("name"))
-    return [Keyed(f.name, field_name_digest(f.name), hints[f.name], f) for f in fields if f.metadata.get("keyed", True)]
+    return [Keyed(f, field_name_digest(f.name), hints[f.name]) for f in fields if f.metadata.get("keyed", True)]
 
 
 def left_out(f: dataclasses.Field[Any], value: Any) -> bool:
@@ -131,10 +130,10 @@ def setting_digest(value: Any, place: str = "trial") -> bytes:
         return digest(b"F" + value.read_bytes())
     if is_component(value):
         parts = [component_header(type(value))]
-        for name, prefix, annotation, field in keyed_fields(value.__class__):
-            here = f"{place}.{name}"
-            child = coerce(getattr(value, name), annotation, here)
-            if not left_out(field, child):
+        for f, prefix, annotation in keyed_fields(value.__class__):
+            here = f"{place}.{f.name}"
+            child = coerce(getattr(value, f.name), annotation, here)
+            if not left_out(f, child):
                 parts += [prefix, setting_digest(child, here)]
         return digest(b"".join(parts))
     if isinstance(value, list | tuple):

@@ -10,7 +10,7 @@ from typing import Any
 from dlx.canonical import (
     component_header,
     digest,
-    field_name_digest,
+    keyed_fields,
     left_out,
     mapping_digest,
     sequence_digest,
@@ -106,15 +106,12 @@ class Component(Node):
         return iter(self.fields.values())
 
     def table(self, options: Options, scope: Scope) -> Table:
-        fields = {f.name: f for f in dataclasses.fields(self.cls)}
         parts: list[tuple[bytes, Table]] = []
-        for name in sorted(self.fields):
-            if not fields[name].metadata.get("keyed", True):
-                continue
-            node, prefix = self.fields[name], field_name_digest(name)
+        for f, prefix, _ in keyed_fields(self.cls):
+            node = self.fields[f.name]
             table = node.table(options, scope)
-            if "absent" in fields[name].metadata:
-                table, prefix = _drop_absent(fields[name], node, table, options, scope, prefix), b""
+            if "absent" in f.metadata:
+                table, prefix = _drop_absent(f, node, table, options, scope, prefix), b""
             parts.append((prefix, table))
         return combine(component_header(self.cls), parts, scope)
 

@@ -15,6 +15,7 @@ from test_run import Restless
 from toys import Herd, Slow, Stage, Unruly, go, tuned, valley
 
 import dlx
+from dlx import ledger
 from dlx.live import Quiet
 from dlx.store import Store
 from dlx.worker import run_pack
@@ -234,6 +235,7 @@ def test_what_ends_after_a_stop_is_not_stored_piece_by_piece(tmp_path, monkeypat
                 feed.done(pack, run_pack(pack))
 
     commits, commit = [], Store.commit
+    monkeypatch.setattr(ledger, "COMMIT_EVERY", 1e9)  # however long this takes
     monkeypatch.setattr(Store, "commit", lambda self, records, filed: commits.append(commit(self, records, filed)))
     go(valley(pack=1), tmp_path, executor=Stopped())
     assert len(commits) == 1 and len(Store("valley", str(tmp_path)).trials()) == Stopped.slots

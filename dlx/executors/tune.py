@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
+from dlx.executors.tune_ahead import uncollected
 from dlx.executors.tune_cluster import Cluster, environment
 from dlx.executors.tune_failures import kills_are_deaths
 from dlx.executors.tune_scratch import Scratch
@@ -57,10 +58,11 @@ class Tune:
         """Return when the feed is finished and nothing runs; raises ExecutorError for what cannot be had."""
         with environment(SWITCHES), _quiet():  # also as Ray ends, when it prints what it held back
             try:
-                with _uncollected():
+                with uncollected():
                     self.cluster.load()  # before the thread does, for the start needs it as well
                     with _loading_tune():
                         self.cluster.start(self._ahead)
+                    gc.freeze()
                 with kills_are_deaths(), _workers_alike() if self.cluster.started_here else contextlib.nullcontext():
                     if self.cluster.address is not None and self.folder is not None:
                         self.cluster.inspect(self.folder, feed.say)
@@ -143,19 +145,6 @@ def _loading_tune() -> Iterator[None]:
         yield
     finally:
         thread.join()  # parts of Ray Tune need each other, and must not be loaded by two threads
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Garbage is not looked for meanwhile, nor later in what is loaded, until ``gc.unfreeze``."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if collects:
-            gc.enable()
 
 
 @contextlib.contextmanager

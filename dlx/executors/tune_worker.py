@@ -11,6 +11,7 @@ from ray import tune
 
 from dlx.device import use_threads
 from dlx.errors import HomeError
+from dlx.executors.tune_ahead import uncollected
 from dlx.executors.tune_partials import post
 from dlx.executors.tune_train import train_together
 from dlx.executors.tune_wishes import beside, bundle
@@ -78,8 +79,7 @@ class Shift(tune.Trainable):
         """A pack; what the first training imports, torch above all, stays, and garbage is never looked for in it."""
         if self._frozen:
             return cloudpickle.loads(parcel)
-        gc.disable()
-        try:
+        with uncollected():
             pack = cloudpickle.loads(parcel)
             if isinstance(pack.members[0].trial, Training):
                 import dlx.vectorise  # noqa: F401 - and with it torch
@@ -87,8 +87,6 @@ class Shift(tune.Trainable):
                 gc.freeze()
                 self._frozen = True
             return pack
-        finally:
-            gc.enable()
 
     def _wait(self) -> dict[str, Any]:
         if not self._pause:
