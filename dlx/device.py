@@ -1,12 +1,17 @@
-"""What a worker has: CPUs and threads, how much of its memory a pack has taken, and whether it is done."""
+"""What a worker has: CPUs and threads, how much of its memory a pack has taken, whether it is full, or done."""
 
+import gc
 import os
+import re
 import sys
+import traceback
+import typing
 
-from dlx.pack import Resources
+if typing.TYPE_CHECKING:
+    from dlx.pack import Resources
 
 
-def memory_share(resources: Resources, device: str) -> float:
+def memory_share(resources: "Resources", device: str) -> float:
     """Peak memory of this process on its device, as a share of what the resources of a pack entitle it to.
 
     Of a GPU a fraction entitles to that fraction of its memory; without a GPU and a reservation, CPUs do to theirs.
@@ -32,6 +37,30 @@ def use_threads(cpus: float) -> None:
     os.environ["OMP_NUM_THREADS"] = str(count)
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(count)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether it says that there was not enough memory: Python's, PyTorch's, or that of a library of the device's."""
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError)
+    said = "".join(traceback.format_exception_only(error))  # not every error can say itself
+    return re.search("out of memory|can't allocate memory|STATUS_ALLOC_FAILED", said) is not None
+
+
+def release(error: BaseException, device: str) -> None:
+    """Let go of what an error and its causes hold in their frames, the tensors of a whole pack say."""
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in links:  # ``raise e from e``
+        traceback.clear_frames(link.__traceback__)
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    if any(map(out_of_memory, links)):
+        gc.collect()
+        if device.startswith("cuda"):
+            import torch
+
+            torch.cuda.empty_cache()
 
 
 def finish(device: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dlx.context import Context, Place
+from dlx.device import out_of_memory
 from dlx.errors import DeclarationError
 from dlx.worker import Stopped
 
@@ -207,11 +208,9 @@ def _added(tensor: "torch.Tensor") -> "torch.Tensor":
 
 def _exchange(call: "Callable[[], Any]") -> None:
     """What all processes do together; raises Severed where one of them is gone."""
-    import torch
-
     try:
         call()
-    except torch.OutOfMemoryError:
-        raise
     except RuntimeError as e:
+        if out_of_memory(e):
+            raise
         raise Severed(next(iter(str(e).splitlines()), type(e).__name__)) from e

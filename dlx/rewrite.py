@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.fx import Graph, GraphModule, Node
 
+from dlx.device import out_of_memory
 from dlx.recording import Operation, meta, record
 
 aten = torch.ops.aten
@@ -25,9 +26,9 @@ def first_pure(functions: Sequence[Callable[..., Any]], leaves: Sequence[torch.T
     for function in functions:
         try:
             recording = record(function, leaves)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as e:
+            if out_of_memory(e):
+                raise
             hindered = hindered or e
         else:
             if pure(recording):

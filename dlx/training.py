@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from dlx import losses, metrics, shelf
 from dlx.data import Augmentation, Data
+from dlx.device import out_of_memory
 from dlx.errors import DeclarationError, HomeError
 from dlx.losses import Loss
 from dlx.markers import Grid
@@ -196,10 +197,12 @@ def _finish(
 
 
 def _attempt(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result, or the exception, of something that concerns one member alone; raises HomeError."""
+    """The result, or the exception, of what concerns one member alone; a lost home and a full memory concern all."""
     try:
         return function(*arguments)
     except HomeError:
         raise
     except Exception as e:
+        if out_of_memory(e):
+            raise
         return e

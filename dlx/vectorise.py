@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from dlx.device import out_of_memory
 from dlx.replay import CONSTANT, INPUT, STATE, Plan, Replay
 from dlx.rewrite import first_pure, simplify, without_zeros
 from dlx.stacking import LEAF, Form, Stacked, stack, stacked
@@ -166,9 +167,9 @@ def _record(function: Callable[..., Any], forms: Sequence[Form], leaves: list[Te
     try:
         with _no_slow_loop():
             recording = first_pure([vmap(flat), vmap(functional(flat)), functional(vmap(flat))], leaves)
-    except torch.OutOfMemoryError:
-        raise
     except Exception as e:
+        if out_of_memory(e):
+            raise
         raise NotVectorisable(str(e)) from e
     simplify(recording)
     results = recording(*leaves)

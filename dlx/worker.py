@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dlx.context import Context, Place
-from dlx.device import memory_share
+from dlx.device import memory_share, release
 from dlx.errors import HomeError
 from dlx.pack import Member, Pack, halved
 from dlx.partials import EVERY, Partials, Send
@@ -64,18 +64,27 @@ def _run_together(
     for ctx in contexts:
         ctx.on_log, ctx.partials, ctx.group = around.on_log, partials, around.group
     started, begun = time.time(), time.perf_counter()
-    try:
-        results = _results([m.trial for m in members], contexts)
-    except BaseException as e:  # a trial may well call sys.exit()
-        if _is_not_its_own(e):
-            raise
+    results = _attempted([m.trial for m in members], contexts)
+    if isinstance(results, BaseException):
+        release(results, device)
         if len(members) > 1:
+            del results
             halves = halved(members, [m.cohort for m in members])
             return [outcome for part in halves for outcome in _run_together(pack, part, device, around, rates)]
-        results = [e]
+        results = [results]
     rates += [ctx.rate for ctx in contexts[:1] if ctx.rate is not None]
     run = _Run(pack.source, len(members), started, (time.perf_counter() - begun) / len(members), device)
     return [_outcome(run, m, c, r) for m, c, r in zip(members, contexts, results, strict=True)]
+
+
+def _attempted(trials: list[Trial], contexts: list[Context]) -> list[object] | BaseException:
+    """The results of trials, or what they raised."""
+    try:
+        return _results(trials, contexts)
+    except BaseException as e:  # a trial may well call sys.exit()
+        if _is_not_its_own(e):
+            raise
+        return e
 
 
 def _is_not_its_own(error: BaseException) -> bool:

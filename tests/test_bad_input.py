@@ -147,6 +147,11 @@ def test_what_cannot_be_asked_for_is_refused(here, words, said):
 # ---------------------------------------------------------------- trials that go wrong
 
 
+class Unsayable(RuntimeError):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
 @dataclass(frozen=True)
 class Wild(dlx.Trial):
     way: str
@@ -162,6 +167,13 @@ class Wild(dlx.Trial):
 
     def raises_a_group(self, ctx):
         raise ExceptionGroup("several", [ValueError("one"), ValueError("two")])
+
+    def raises_from_itself(self, ctx):
+        error = ValueError("round and round")
+        raise error from error
+
+    def raises_what_cannot_be_said(self, ctx):
+        raise Unsayable
 
     def raises_half_a_character(self, ctx):
         raise RuntimeError("\ud800")
@@ -200,6 +212,7 @@ class Wild(dlx.Trial):
 
 FAILURES = {
     "exits": "SystemExit: 3", "ends_a_generator": "GeneratorExit", "raises_a_group": "ValueError: two",
+    "raises_from_itself": "round and round", "raises_what_cannot_be_said": "Unsayable",
     "raises_half_a_character": r"RuntimeError: \ud800", "raises_at_length": "xxx",
     "logs_at_no_step": "ctx.log: step is 'first'; it must be an integer", "logs_at_a_huge_step": "below 2⁶³",
     "returns_nothing": "must return a dict of metric name", "returns_a_tree": "'loss' is a dict; it must be one number",
