@@ -1,11 +1,12 @@
 """A case for every model on the shelf, with data that it reads."""
 
 import dataclasses
+from dataclasses import dataclass
 
 import torch
 
 from dlx import models
-from dlx.data import Dimensions
+from dlx.data import Dimensions, Split
 from dlx.models import (
     GRU,
     LSTM,
@@ -102,3 +103,27 @@ def members(model):
 def each(model):
     """Whether a model answers at each position."""
     return getattr(model, "readout", None) == "each"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Random samples and targets of any dimensions."""
+
+    of: Dimensions
+    positions: bool
+
+    def dimensions(self):
+        return self.of
+
+    def samples(self):
+        return 20
+
+    def load(self, streams):
+        generator = torch.Generator().manual_seed(5)
+        shape = (30, *self.of.shape)
+        x = (torch.randint(self.of.inputs, shape, generator=generator) if self.of.tokens
+             else torch.randn(shape, generator=generator, dtype=torch.float64))
+        y = torch.randn(30, *([self.of.shape[0]] if self.positions else []), self.of.outputs, generator=generator,
+                        dtype=torch.float64)
+        rows = torch.from_numpy(streams.rng("data").permutation(30))
+        return {"train": Split(x, y, rows[:20]), "val": Split(x, y, rows[20:])}

@@ -6,14 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shelves import AUGMENTATIONS
 
 from dlx import data, shelf
 from dlx.stacking import stack, unstack
 from dlx.vectorise import vectorise
 
-CASES = {
-    "Flip": data.Flip(), "Crop": data.Crop(2), "Cutout": data.Cutout(3), "Noise": data.Noise(0.3),
-}
 NOTHING = {"Flip": {"probability": 0.0}, "Crop": {"padding": 0}, "Cutout": {"size": 0}, "Noise": {"std": 0.0}}
 SHAPES = [(12,), (12, 3), (3, 8, 7)]  # numbers; length and channels; channels, height and width
 
@@ -35,22 +33,22 @@ def positions_first(inputs):
 def test_nothing_on_the_shelf_is_forgotten():
     public = [getattr(data, name) for name in data.__all__]
     on_the_shelf = {c for c in public if dataclasses.is_dataclass(c) and hasattr(c, "augment")}
-    assert {type(c) for c in CASES.values()} == on_the_shelf
-    for made in CASES.values():
+    assert {type(c) for c in AUGMENTATIONS.values()} == on_the_shelf
+    for made in AUGMENTATIONS.values():
         made.check()
         assert isinstance(made, data.Augmentation) and not isinstance(made, data.Data)
         assert set(shelf.varies(made)) == {f.name for f in dataclasses.fields(made)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_function_of_inputs_and_key(name, shape):
     inputs = batch(shape)
     before = inputs.clone()
-    one, again, other = (augmented(CASES[name], inputs, key) for key in (1, 1, 2))
+    one, again, other = (augmented(AUGMENTATIONS[name], inputs, key) for key in (1, 1, 2))
     assert torch.equal(inputs, before) and torch.equal(one, again) and not torch.equal(one, other)
     assert one.shape == inputs.shape and one.dtype == inputs.dtype
-    nothing = dataclasses.replace(CASES[name], **NOTHING[name])
+    nothing = dataclasses.replace(AUGMENTATIONS[name], **NOTHING[name])
     assert torch.equal(augmented(nothing, inputs, 1), inputs)
 
 
@@ -59,15 +57,16 @@ def test_a_function_of_inputs_and_key(name, shape):
 def test_the_same_places_in_every_dtype(name, dtype):
     inputs = batch((3, 8, 7)).to(dtype)
     for key in range(20):
-        low, high = augmented(CASES[name], inputs, key), augmented(CASES[name], inputs.double(), key)
+        low, high = augmented(AUGMENTATIONS[name], inputs, key), augmented(AUGMENTATIONS[name], inputs.double(), key)
         assert low.dtype == dtype and torch.equal(low.double(), high)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_a_pack_is_its_members_alone(name, shape):
-    (field,) = shelf.varies(CASES[name])
-    members = [dataclasses.replace(CASES[name], **{field: value}) for value in (getattr(CASES[name], field), 1, 0)]
+    made = AUGMENTATIONS[name]
+    (field,) = shelf.varies(made)
+    members = [dataclasses.replace(made, **{field: value}) for value in (getattr(made, field), 1, 0)]
     inputs = [batch(shape, seed=i) for i in range(3)]
     apply = vectorise(shelf.without_hyperparameters(members[0]).augment)
     keys, hyper = [torch.tensor(k) for k in (5, 6, 7)], [shelf.hyperparameters(m) for m in members]

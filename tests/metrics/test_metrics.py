@@ -1,9 +1,9 @@
 """The contract of the shelf: every metric alone = in a pack beside a diverged member, and what is not finite shows."""
 
-import dataclasses
 
 import pytest
 import torch
+from shelves import METRICS
 
 from dlx import losses, metrics, models, optim
 from dlx.data import Dimensions
@@ -19,18 +19,6 @@ TARGETS = torch.randint(0, CLASSES, (N,), generator=GENERATOR)
 MODULE = models.MLP(width=6, depth=2, activation="tanh").build(Dimensions(FEATURES, CLASSES, (FEATURES,))).double()
 DIVERGED = MEMBERS - 1
 ONE_HOT = torch.nn.functional.one_hot(TARGETS, CLASSES).double()
-SMALL = {  # as recording takes long
-    "sharpness": {"iterations": 3, "samples": 20}, "hessian_trace": {"probes": 2},
-    "gradient_noise": {"batches": 4, "samples": N}, "fourier_sparsity": {"p": 3, "of": "2.weight"},
-}
-SHELF = [
-    cls(**SMALL.get(name, {})) for name in metrics.__all__
-    if name.islower() and dataclasses.is_dataclass(cls := getattr(metrics, name))
-    and cls not in (metrics.only, metrics.crossing)  # of other metrics
-]
-SHELF += [metrics.margin("min"), metrics.margin(normalised=True), metrics.singular_value(2, "2.weight"),
-          metrics.sam_sharpness(adaptive=True), metrics.jacobian_norm(relative=True),
-          metrics.fourier_sparsity(3, "2.weight", together=True)]
 
 
 def weights(member, bad=torch.nan):
@@ -60,7 +48,7 @@ def measure(metric, params, key, loss=losses.CrossEntropy(), inputs=INPUTS):
     return metric.measure_loss(objective, params, key)
 
 
-@pytest.mark.parametrize("metric", SHELF, ids=repr)
+@pytest.mark.parametrize("metric", METRICS, ids=repr)
 def test_every_metric_is_the_same_alone_and_beside_a_diverged_member(metric):
     members, keys = [weights(i) for i in range(MEMBERS)], [torch.tensor(7 * i) for i in range(MEMBERS)]
     together = vectorise(lambda params, key: measure(metric, params, key))
@@ -73,7 +61,7 @@ def test_every_metric_is_the_same_alone_and_beside_a_diverged_member(metric):
 
 
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-@pytest.mark.parametrize("metric", [m for m in SHELF if isinstance(m, metrics.OutputMetric)], ids=repr)
+@pytest.mark.parametrize("metric", [m for m in METRICS if isinstance(m, metrics.OutputMetric)], ids=repr)
 def test_an_output_that_is_not_finite_shows(metric, bad):
     outputs = torch.func.functional_call(MODULE, weights(0), (INPUTS,)).clone()
     outputs[3, (TARGETS[3] + 1) % CLASSES] = bad
@@ -84,12 +72,12 @@ def test_an_output_that_is_not_finite_shows(metric, bad):
 
 
 @pytest.mark.parametrize("bad", [torch.inf, -torch.inf])
-@pytest.mark.parametrize("metric", [m for m in SHELF if isinstance(m, metrics.WeightMetric)], ids=repr)
+@pytest.mark.parametrize("metric", [m for m in METRICS if isinstance(m, metrics.WeightMetric)], ids=repr)
 def test_a_weight_that_is_not_finite_shows(metric, bad):
     assert not metric.measure_weights(weights(DIVERGED, bad)).isfinite()
 
 
-@pytest.mark.parametrize("metric", [m for m in SHELF if not isinstance(m, metrics.OutputMetric)], ids=repr)
+@pytest.mark.parametrize("metric", [m for m in METRICS if not isinstance(m, metrics.OutputMetric)], ids=repr)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_low_precision_is_near_float64(metric, dtype):
     exact, key = {k: p / 3 for k, p in weights(0).items()}, torch.tensor(3)
@@ -99,10 +87,10 @@ def test_low_precision_is_near_float64(metric, dtype):
 
 
 def test_every_metric_has_a_name_of_its_own_and_one_kind():
-    defaults = {metric.name for metric in SHELF}
-    assert len(defaults) == len(SHELF)
+    defaults = {metric.name for metric in METRICS}
+    assert len(defaults) == len(METRICS)
     kinds = (metrics.OutputMetric, metrics.WeightMetric, metrics.LossMetric, metrics.NetworkMetric)
-    for metric in SHELF:
+    for metric in METRICS:
         assert sum(isinstance(metric, kind) for kind in kinds) == 1 and isinstance(metric, metrics.Metric)
     assert not isinstance(losses.MSE(), metrics.Metric) and not isinstance(optim.SGD(lr=0.1), metrics.Metric)
 
@@ -123,6 +111,6 @@ def test_values_out_of_range_are_refused_in_one_sentence(component):
 
 
 def test_defaults_are_in_range():
-    for metric in SHELF:
+    for metric in METRICS:
         if hasattr(metric, "check"):
             metric.check()

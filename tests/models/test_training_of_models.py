@@ -1,42 +1,17 @@
 """Models in dlx.Training: packed without falling back, equal to alone, and taken up from a parent's weights."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
-from model_cases import CASES, each, members
+from model_cases import CASES, Noise, each, members
 
 from dlx import checkpoint, losses, metrics, optim
 from dlx.context import Context, Place
-from dlx.data import Dimensions, Split
 from dlx.member import initial
 from dlx.training import Training
 
 torch.set_num_threads(1)
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Random samples and targets of any dimensions."""
-
-    of: Dimensions
-    positions: bool
-
-    def dimensions(self):
-        return self.of
-
-    def samples(self):
-        return 20
-
-    def load(self, streams):
-        generator = torch.Generator().manual_seed(5)
-        shape = (30, *self.of.shape)
-        x = (torch.randint(self.of.inputs, shape, generator=generator) if self.of.tokens
-             else torch.randn(shape, generator=generator, dtype=torch.float64))
-        y = torch.randn(30, *([self.of.shape[0]] if self.positions else []), self.of.outputs, generator=generator,
-                        dtype=torch.float64)
-        rows = torch.from_numpy(streams.rng("data").permutation(30))
-        return {"train": Split(x, y, rows[:20]), "val": Split(x, y, rows[20:])}
 
 
 FAMILIES = ("mlp, batch norm, dropout", "random fourier features", "cnn 2d", "gru", "encoder", "vit", "siren", "own")
