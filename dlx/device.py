@@ -1,18 +1,20 @@
 """What a worker has: CPUs and threads, how much of its memory a pack has taken, whether it is full, or done."""
 
+import contextlib
 import gc
 import os
 import re
 import sys
 import traceback
 import typing
+from pathlib import Path
 
 if typing.TYPE_CHECKING:
     from dlx.pack import Resources
 
 
 def memory_share(resources: "Resources", device: str) -> float:
-    """Peak memory of this process on its device, as a share of what the resources of a pack entitle it to.
+    """Peak memory of this process on its device since ``forget_peak``, as a share of what a pack entitles it to.
 
     Of a GPU a fraction entitles to that fraction of its memory; without a GPU and a reservation, CPUs do to theirs.
     """
@@ -24,6 +26,18 @@ def memory_share(resources: "Resources", device: str) -> float:
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     entitled = resources.memory or whole * resources.cpus / usable_cpus()
     return _peak() / entitled if entitled else 1.0
+
+
+def forget_peak(device: str) -> None:
+    """From now on peak memory is that of what comes, where the device or the kernel lets it be forgotten."""
+    if device.startswith("cuda"):
+        import torch
+
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # man 5 proc_pid_clear_refs
 
 
 def usable_cpus() -> int:
@@ -72,7 +86,7 @@ def finish(device: str) -> None:
 
 
 def _peak() -> int:
-    """The largest resident memory that this process has had, in bytes."""
+    """The largest resident memory that this process has had since ``forget_peak``, in bytes."""
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dlx.context import Context, Place
-from dlx.device import memory_share, release
+from dlx.device import forget_peak, memory_share, release
 from dlx.errors import HomeError
 from dlx.pack import Member, Pack, halved
 from dlx.partials import EVERY, Partials, Send
@@ -46,6 +46,7 @@ def run_pack(
     seconds, with what is new of a pack that runs for long. group: the processes that train its one member together.
     Raises HomeError where the home cannot be reached.
     """
+    forget_peak(device)
     around, rates = _Around(on_log, on_partial, every, group), list[float]()
     records = to_records(_run_together(pack, pack.members, device, around, rates), versions())
     pace = Pace(rates[0], memory_share(pack.resources, device)) if len(rates) == 1 else None

@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlx.device import memory_share
+from dlx.device import forget_peak, memory_share
 from dlx.pack import Resources
 from dlx.pilot import FIRST, MOST, Sizes
 from dlx.records import Pace
@@ -71,3 +72,12 @@ def test_memory_is_a_share_of_what_a_worker_may_take():
     assert 0 < whole < memory_share(Resources(cpus=1), "cpu")
     few, many = (memory_share(Resources(memory=10**n), "cpu") for n in (9, 10))
     assert few == pytest.approx(10 * many)
+
+
+def test_the_peak_of_a_pack_is_not_that_of_an_earlier_one():
+    shares = []
+    for size in (1, 50_000_000, 1):
+        forget_peak("cpu")
+        np.ones(size)
+        shares.append(memory_share(Resources(memory=10**9), "cpu"))
+    assert shares[1] > shares[0] + 0.3 and shares[2] < shares[0] + 0.1
