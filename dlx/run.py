@@ -141,7 +141,8 @@ def prepared(
         try:
             yield Run(study, store, driver, tracking, view, plan.missing)
         except BaseException:
-            if tracking is not None and (missed := tracking.close(patience=0.0)):
+            missed = tracking.close(patience=0.0) if tracking is not None else None
+            if missed and progress.stored + progress.done:
                 view.say(missed)
             raise
 

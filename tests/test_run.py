@@ -100,6 +100,25 @@ def test_where_no_cluster_listens_nothing_is_begun_but_a_study_that_has_all_need
     assert len(valley().run(home=str(tmp_path), view=Quiet(), address=address).to_pandas()) == 8
 
 
+def test_where_nothing_ran_nothing_is_said_of_mlflow(tmp_path):
+    class Full:
+        slots, packs = 1, 0
+
+        def run(self, feed):
+            for _ in range(self.packs):
+                pack = feed.take()
+                feed.done(pack, run_pack(pack))
+            raise dlx.ExecutorError("No machine is left.")
+
+    said = io.StringIO()
+    for packs in (0, 1):
+        assert not said.getvalue()
+        Full.packs = packs
+        with pytest.raises(dlx.ExecutorError, match="No machine is left"):
+            go(valley(), tmp_path, executor=Full(), view=Quiet(said), tracking_uri=None)
+    assert "MLflow at sqlite:" in said.getvalue()
+
+
 def test_results_are_what_the_trials_returned(tmp_path):
     results = go(valley(), tmp_path)
     for row in results.table.to_pylist():
