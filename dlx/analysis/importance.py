@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import stdtrit
 
-from dlx import search_importance
 from dlx.analysis.asks import Asks, asks, firsts
 from dlx.analysis.decomposition import Design, Parts, parts
 from dlx.records import FAILED
+from dlx.search import importances
 from dlx.stats import LEVEL, Floats, Integers
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def nuisance_importance(results: "Results") -> dict[str, dict[str, float]]:
         chosen = [names[i] for i in axes]
         rows = results.table.take(found.row[at]).select([f"param.{n}" for n in chosen]).rename_columns(chosen)
         told = [{name: v for name, v in row.items() if v is not None} for row in rows.to_pylist()]
-        by_arm[_arm_name(results, cells, chosen)] = search_importance.importances(
+        by_arm[_arm_name(results, cells, chosen)] = importances(
             told, ranks[at].tolist(), {n: nuisance[n] for n in chosen})
     return by_arm
 

@@ -14,12 +14,12 @@ from statsmodels.stats.anova import anova_lm
 from toys import go
 
 import dlx
-from dlx import search_importance
 from dlx.analysis.asks import asks
 from dlx.analysis.decomposition import MOST_COLUMNS, Design, parts
 from dlx.analysis.importance import axes_importance, nuisance_importance
 from dlx.declaration import Nuisance
 from dlx.errors import DeclarationError
+from dlx.search import importances
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def test_importances_of_asks_are_optunas():
     expected.optimize(objective, 60)
     axes = {"lr": Nuisance("loguniform", 1e-4, 1.0), "rule": Nuisance("choice", options=("a", "b")),
             "depth": Nuisance("randint", 1.0, 5.0), "momentum": Nuisance("uniform", 0.0, 0.9)}
-    found = search_importance.importances(
+    found = importances(
         [t.params for t in expected.trials], [t.value for t in expected.trials], axes)
     assert found == pytest.approx(optuna.importance.get_param_importances(expected))
     assert next(iter(found)) == "lr" and sum(found.values()) == pytest.approx(1.0)

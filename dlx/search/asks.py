@@ -1,4 +1,4 @@
-"""What a search asks next: the one door to Optuna.
+"""What a search asks next.
 
 ``ask`` keeps nothing between calls: it replays the history into a fresh Optuna study with a sampler seeded by
 H(cell, search, repeat, index), so that a search resumed after a crash asks what it would have asked.

@@ -1,4 +1,4 @@
-"""How much each nuisance axis matters to a search, by Optuna; beside ``dlx.search`` its only door."""
+"""How much each nuisance axis matters to a search."""
 
 import warnings
 from collections.abc import Mapping, Sequence
