@@ -1,6 +1,7 @@
 """What a worker has: CPUs and threads, how much of its memory a pack has taken, whether it is full, or done."""
 
 import contextlib
+import errno
 import gc
 import os
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 
 if typing.TYPE_CHECKING:
     from dlx.pack import Resources
+
+FULL = re.compile("out of memory|bad_alloc|(?:cannot|can't) allocate memory|_ALLOC_FAILED", re.IGNORECASE)
 
 
 def memory_share(resources: "Resources", device: str) -> float:
@@ -54,27 +57,37 @@ def use_threads(cpus: float) -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether it says that there was not enough memory: Python's, PyTorch's, or that of a library of the device's."""
+    """Whether it says that there was not enough memory: Python's, the system's, PyTorch's, or a device library's."""
     if not isinstance(error, RuntimeError):
-        return isinstance(error, MemoryError)
+        return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     said = "".join(traceback.format_exception_only(error))  # not every error can say itself
-    return re.search("out of memory|can't allocate memory|STATUS_ALLOC_FAILED", said) is not None
+    return FULL.search(said) is not None
 
 
 def release(error: BaseException, device: str) -> None:
-    """Let go of what an error and its causes hold in their frames, the tensors of a whole pack say."""
-    links: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in links:  # ``raise e from e``
-        traceback.clear_frames(link.__traceback__)
-        links.append(link)
-        link = link.__cause__ or link.__context__
-    if any(map(out_of_memory, links)):
-        gc.collect()
-        if device.startswith("cuda"):
-            import torch
+    """Where memory ran out, let go of what an error, and all that led to it, hold in their frames: a pack's tensors."""
+    led = _led_to(error)
+    if not any(map(out_of_memory, led)):
+        return
+    for one in led:
+        traceback.clear_frames(one.__traceback__)
+    gc.collect()
+    if device.startswith("cuda"):
+        import torch
 
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()
+
+
+def _led_to(error: BaseException) -> list[BaseException]:
+    """An error, its causes, what was handled when it was raised, and the errors of a group; each once."""
+    found: dict[int, BaseException] = {}
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        if (one := waiting.pop()) is not None and id(one) not in found:
+            found[id(one)] = one
+            waiting += [one.__cause__, one.__context__]
+            waiting += one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+    return list(found.values())
 
 
 def finish(device: str) -> None:
@@ -87,6 +100,9 @@ def finish(device: str) -> None:
 
 def _peak() -> int:
     """The largest resident memory that this process has had since ``forget_peak``, in bytes."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text()):
+            return int(found[1]) * 1024
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -12,6 +12,7 @@ from pyarrow import fs
 
 from dlx.canonical import digest
 from dlx.checkpoint import header
+from dlx.device import out_of_memory
 from dlx.files import OBJECT_STORES, make, put, reach, reaching, reason, unreached
 
 if typing.TYPE_CHECKING:
@@ -121,6 +122,8 @@ class Snapshots:
         except FileNotFoundError:
             return None
         except Exception as e:  # a damaged file may raise anything, and costs the time since the one before
+            if out_of_memory(e):
+                raise
             if isinstance(e, OSError) and self._files.type_name in OBJECT_STORES:
                 raise unreached(path, e) from e
             self.notes.append(f"The checkpoint {path} is damaged ({e}) and passed over.")

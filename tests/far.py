@@ -21,7 +21,8 @@ from dlx.worker import Stopped, run_pack
 aten = torch.ops.aten
 NAME = "far:0"
 COPIES = {aten._to_copy.default, aten.copy_.default}
-WAITING = {aten._local_scalar_dense.default, aten.equal.default, aten._linalg_eigh.default, aten._linalg_svd.default}
+WAITING = {aten._local_scalar_dense.default, aten.equal.default, aten._linalg_check_errors.default,
+           aten._linalg_eigh.default, aten._linalg_svd.default}
 
 
 class FarTensor(torch.Tensor):
@@ -75,14 +76,15 @@ class Far(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         far = [tensor for tensor in tensors if isinstance(tensor, FarTensor)]
-        arrays = [tensor for tensor in tensors if not isinstance(tensor, FarTensor) and tensor.ndim]
-        if far and arrays and function not in COPIES:
+        near = [tensor for tensor in tensors if not isinstance(tensor, FarTensor)]
+        if far and any(tensor.ndim for tensor in near) and function not in COPIES:
             raise RuntimeError(f"{function} has tensors of two devices")
         there = bool(far) if kwargs.get("device") is None else torch.device(kwargs["device"]).type == "far"
         if function is aten.copy_.default:
             there = isinstance(args[0], FarTensor)
-        waits = not there or function in WAITING or torch.Tag.dynamic_output_shape in function.tags
-        if (far and waits) or (arrays and there):
+        counts = torch.Tag.dynamic_output_shape in function.tags or _masks(function, args)
+        waits = far and (not there or counts or function in WAITING)
+        if waits or (near and there and function in COPIES):
             self.crossings.append(str(function))
         if there and "device" in kwargs:
             kwargs["device"] = torch.device("cpu")
@@ -95,6 +97,12 @@ class Far(TorchDispatchMode):
             return known.get(id(leaf)) if id(leaf) in known else FarTensor(leaf) if there else leaf
 
         return tree_map(placed, function(*args, **kwargs))
+
+
+def _masks(function, args):
+    """Whether it puts something where a mask says, whose numbers are counted first."""
+    indices = args[1] if function in (aten.index_put.default, aten.index_put_.default) else ()
+    return any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices)
 
 
 def process():

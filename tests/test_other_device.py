@@ -67,6 +67,14 @@ def test_metrics(there, metric):
     assert there(far.compared, [training(**changes)] * 2) == (True, [])
 
 
+@pytest.mark.parametrize("loss", [losses.CrossEntropy(), losses.MSE(), losses.Logistic(), losses.Pinball((0.1, 0.9))],
+                         ids=repr)
+def test_losses(there, loss):
+    of = data.Dimensions(6, 1, (6,)) if isinstance(loss, losses.Logistic) else data.Dimensions(6, 2, (6,))
+    kind = {} if isinstance(loss, losses.CrossEntropy) else {"data": Noise(of, False)}
+    assert there(far.compared, [training(loss=loss, **kind)] * 2) == (True, [])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "tf32"])
 def test_dtypes(there, dtype):
     assert there(far.compared, [training(dtype=dtype)] * 2) == (True, [])
