@@ -1,4 +1,4 @@
-"""What a worker has: CPUs and threads, how much of its memory a pack has taken, whether it is full, or done."""
+"""The device of a worker: its threads, how much of its memory a pack has taken, whether it is full, or done."""
 
 import contextlib
 import errno
@@ -9,6 +9,8 @@ import sys
 import traceback
 import typing
 from pathlib import Path
+
+from dlx.allowance import usable_cpus, usable_memory
 
 if typing.TYPE_CHECKING:
     from dlx.pack import Resources
@@ -26,8 +28,7 @@ def memory_share(resources: "Resources", device: str) -> float:
 
         total = torch.cuda.get_device_properties(device).total_memory * min(1.0, resources.gpus or 1.0)
         return torch.cuda.max_memory_allocated(device) / total
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    entitled = resources.memory or whole * resources.cpus / usable_cpus()
+    entitled = resources.memory or usable_memory() * resources.cpus / usable_cpus()
     return _peak() / entitled if entitled else 1.0
 
 
@@ -41,11 +42,6 @@ def forget_peak(device: str) -> None:
         return
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # man 5 proc_pid_clear_refs
-
-
-def usable_cpus() -> int:
-    """CPUs that the affinity of this process allows."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def use_threads(cpus: float) -> None:

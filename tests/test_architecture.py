@@ -15,7 +15,7 @@ import dlx
 
 ROOT = Path(__file__).parents[1]
 LAYERS = (  # lowest first; within a layer modules may import each other, without a circle
-    "errors stats text",
+    "errors stats text allowance",
     "coercion canonical trial markers shelf noise tables notebook",
     "products nodes compile space overrides tuning pruning",
     "files checkpoint snapshot context records partials pack device worker",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
-from dlx.device import usable_cpus
+from dlx.allowance import usable_cpus
 from dlx.errors import ExecutorError
 from dlx.executors import tune_ahead
 from dlx.executors.tune_preflight import Preflight
