@@ -25,7 +25,7 @@ LAYERS = (  # lowest first; within a layer modules may import each other, withou
     "study",
     "home parts documents store lease provenance register",
     "tracking",
-    "search protocol memory agenda pilot packer plan budget",
+    "axes search protocol memory agenda pilot packer plan budget",
     "executors",
     "wanted exports kept cells finals items results declaration figures analysis "
     "verdicts answers audit rerun discrepancy",

@@ -95,7 +95,7 @@ def test_a_resumed_search_asks_what_it_would_have_asked(kind, define):
     def holds(ends, parallel, objective):
         search = kind(trials=20, parallel=parallel)
         history = searched(search, define, ends, objective)
-        dlx.search.asks._states.clear()
+        dlx.search._states.clear()
         again = [ask(search, objective, "cell", 0, i, history[:i], define) for i in range(len(ends))]
         assert again == [t.params for t in history]
 

@@ -1,4 +1,4 @@
-"""What a search asks next.
+"""What a search asks next, and how much each nuisance axis matters to it: the one door to Optuna.
 
 ``ask`` keeps nothing between calls: it replays the history into a fresh Optuna study with a sampler seeded by
 H(cell, search, repeat, index), so that a search resumed after a crash asks what it would have asked.
@@ -10,25 +10,25 @@ import importlib
 import math
 import typing
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from dlx.axes import Define, axes_of, first, point, replayed, rounded
 from dlx.errors import DeclarationError
 from dlx.markers import LogUniform, Marker, RandInt, Range
 from dlx.records import COMPLETED, DIVERGED, PRUNED
-from dlx.space import Suggest
 from dlx.tuning import CMA, GP, QMC, TPE, Objective, Random, Search
 
 if typing.TYPE_CHECKING:
     import optuna
 
-RUNNING = "running"
-SIGNIFICANT = 6  # digits of a suggested float: what is stored is what ran
-STATES_KEPT = 4_096  # asks of CMA whose optimizer is remembered
+    from dlx.declaration import Nuisance
 
-Define = Callable[[Suggest], dict[str, Any]]
+RUNNING = "running"
+TOP, FEWEST = 0.1, 5  # Optuna's share of best asks, and how many these should be at least (its documentation)
+STATES_KEPT = 4_096  # asks of CMA whose optimizer is remembered
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def ask(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if isinstance(search, QMC):
-            return _point(_seed(name), index, define)
+            return point(_seed(name), index, define)
         states = _optimizers(search, objective, name, index, history, define) if isinstance(search, CMA) else []
         return _ask(search, objective, name, index, _visible(search, history, index), states, define)[0]
 
@@ -115,7 +115,7 @@ def _sampler(search: Search, seed: int, define: Define) -> "optuna.samplers.Base
     from optuna import samplers
 
     if isinstance(search, TPE):
-        conditional = len(_axes(define)) > len(_first(define))
+        conditional = len(axes_of(define)) > len(first(define))
         return samplers.TPESampler(seed=seed, n_startup_trials=search.startup, multivariate=True, group=conditional)
     if isinstance(search, GP):
         return samplers.GPSampler(seed=seed, n_startup_trials=search.startup)
@@ -131,9 +131,15 @@ def _distribution(marker: Marker, labels: tuple[str, ...]) -> "optuna.distributi
     if labels:
         return distributions.CategoricalDistribution(labels)
     assert isinstance(marker, Range)
-    if isinstance(marker, RandInt):
-        return distributions.IntDistribution(int(marker.low), int(marker.high) - 1)
-    return distributions.FloatDistribution(marker.low, marker.high, log=isinstance(marker, LogUniform))
+    return _between(marker.low, marker.high, isinstance(marker, RandInt), isinstance(marker, LogUniform))
+
+
+def _between(low: float, high: float, whole: bool, log: bool) -> "optuna.distributions.BaseDistribution":
+    from optuna import distributions
+
+    if whole:
+        return distributions.IntDistribution(int(low), int(high) - 1)
+    return distributions.FloatDistribution(low, high, log=log)
 
 
 def _suggest(trial: "optuna.Trial", axis: str, marker: Marker, labels: tuple[str, ...]) -> Any:
@@ -142,19 +148,14 @@ def _suggest(trial: "optuna.Trial", axis: str, marker: Marker, labels: tuple[str
     assert isinstance(marker, Range)
     if isinstance(marker, RandInt):
         return trial.suggest_int(axis, int(marker.low), int(marker.high) - 1)
-    return _rounded(trial.suggest_float(axis, marker.low, marker.high, log=isinstance(marker, LogUniform)), marker)
-
-
-def _rounded(value: float, marker: Range) -> float:
-    """Six significant digits, and still within the bounds."""
-    return float(min(max(float(f"{value:.{SIGNIFICANT}g}"), marker.low), marker.high))
+    return rounded(trial.suggest_float(axis, marker.low, marker.high, log=isinstance(marker, LogUniform)), marker)
 
 
 def _trial(told: Told, worst: float, state: Mapping[str, Any], define: Define) -> "optuna.trial.FrozenTrial":
     """An earlier ask as Optuna is told of it; what is not finite is told as the worst value, or not at all."""
     from optuna.trial import TrialState, create_trial
 
-    axes = _replayed(told.params, define)
+    axes = replayed(told.params, define)
     finite = told.value if _is_finite(told) else None
     value, passed, status = None, {}, TrialState.FAIL
     if told.status == RUNNING:
@@ -220,81 +221,37 @@ def _optimizers(
     return states
 
 
-# ---------------------------------------------------------------- axes of a space that may be conditional
-
-Axes = dict[str, tuple[Marker, tuple[str, ...]]]
+# ---------------------------------------------------------------- what mattered
 
 
-def _replayed(params: Mapping[str, Any], define: Define) -> Axes:
-    """The axes that exist under these values, in declared order."""
-    axes: Axes = {}
+def importances(
+    asks: Sequence[Mapping[str, Any]], scores: Sequence[float], axes: Mapping[str, "Nuisance"]
+) -> dict[str, float]:
+    """Shares, 1 in sum, of the axes in what sets the best tenth of asks (at least five) apart from the others.
 
-    def suggest(axis: str, marker: Marker, labels: tuple[str, ...]) -> Any:
-        axes[axis] = marker, labels
-        return params[axis]
-
-    define(suggest)
-    return axes
-
-
-class _First(dict[str, Any]):
-    """Values of which the missing ones are the first option of whatever is asked for."""
-
-    def __init__(self, chosen: Mapping[str, str]) -> None:
-        super().__init__(chosen)
-        self.axes: Axes = {}
-
-    def suggest(self, axis: str, marker: Marker, labels: tuple[str, ...]) -> Any:
-        self.axes[axis] = marker, labels
-        return self.setdefault(axis, labels[0] if labels else typing.cast(Range, marker).low)
-
-
-def _first(define: Define, chosen: Mapping[str, str] | None = None) -> Axes:
-    """The axes that exist when each choice is the one given, or its first option."""
-    first = _First(chosen or {})
-    define(first.suggest)
-    return first.axes
-
-
-def _axes(define: Define) -> Axes:
-    """All axes of a space, each option of each choice taken once."""
-    found: Axes = {}
-    waiting: list[dict[str, str]] = [{}]
-    while waiting:
-        chosen = waiting.pop(0)
-        for axis, (marker, labels) in _first(define, chosen).items():
-            if axis not in found:
-                found[axis] = marker, labels
-                waiting += [{**chosen, axis: label} for label in labels[1:]]
-    return found
-
-
-# ---------------------------------------------------------------- Sobol points
-
-
-def _point(seed: int, index: int, define: Define) -> dict[str, Any]:
-    """The point of this index in one scrambled Sobol sequence with a coordinate for every axis of the space.
-
-    (Optuna's sampler draws its first point at random and reads its place in the sequence from a study's past.)
+    PED-ANOVA (Watanabe et al. 2023, arXiv:2304.10255), the default of ``optuna.importance``. asks: nuisance values,
+    without the axes that an ask lacks; scores: smaller is better, all finite; axes: of whatever is asked for.
     """
-    import numpy as np
-    from scipy.stats import qmc
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import create_trial
 
-    axes = list(_axes(define))
-    sequence = qmc.Sobol(len(axes), scramble=True, seed=np.random.default_rng(seed))
-    if index:
-        sequence.fast_forward(index)
-    shares = dict(zip(axes, sequence.random(1)[0].tolist(), strict=True))
-    return define(lambda axis, marker, labels: _at(shares[axis], marker, labels))
+    _say_errors_only()
+    known = {name: _distribution_of(axis, [a[name] for a in asks if name in a]) for name, axis in axes.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        study = optuna.create_study()
+        study.add_trials([
+            create_trial(value=score, params=dict(ask), distributions={name: known[name] for name in ask})
+            for ask, score in zip(asks, scores, strict=True)
+        ])
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=max(TOP, min(FEWEST / len(asks), 0.5)))
+        return get_param_importances(study, evaluator=evaluator)
 
 
-def _at(share: float, marker: Marker, labels: tuple[str, ...]) -> Any:
-    """The value that lies at this share, in [0, 1), of an axis."""
-    if labels:
-        return labels[int(share * len(labels))]
-    assert isinstance(marker, Range)
-    if isinstance(marker, RandInt):
-        return int(marker.low) + int(share * (int(marker.high) - int(marker.low)))
-    if isinstance(marker, LogUniform):
-        return _rounded(marker.low * (marker.high / marker.low) ** share, marker)
-    return _rounded(marker.low + share * (marker.high - marker.low), marker)
+def _distribution_of(axis: "Nuisance", values: Sequence[Any]) -> "optuna.distributions.BaseDistribution":
+    from optuna import distributions
+
+    if axis.low is None or axis.high is None:
+        return distributions.CategoricalDistribution(list(dict.fromkeys(values)))
+    return _between(axis.low, axis.high, axis.kind == "randint", axis.kind == "loguniform")
